@@ -4,4 +4,25 @@
 //! The rooms, and who may know whom (`tests/rooms.rs` enforces it):
 //!
 //! - [`protocol`]: what goes over the wire; pure: no I/O, no clock, no tokio. Knows nobody.
-//! - [`clock`]: boot time as a parameter, for everything that has a deadline. Knows nobody.
+//! - [`clock`]: boot time and wall time as parameters, for everything that has a deadline. Knows nobody.
+//! - [`client`]: asking a Colonies server: typed calls over a transport. Knows `protocol` and `clock`.
+//! - [`device`]: what acts: one trait, one file or folder per kind. Knows `clock` alone.
+//! - [`agent`]: the worker: enrol, assign, perform, report. Knows `client` and `device` (and what they know).
+//! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol` and `clock`.
+//! - [`config`]: settings from a file and the environment; the sections are typed by the rooms that use them.
+//! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
+//! - `bin/`: parse arguments, call the library, print. Knows all.
+
+#[cfg(feature = "agent")]
+pub mod agent;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod clock;
+#[cfg(feature = "settings")]
+pub mod config;
+#[cfg(feature = "agent")]
+pub mod device;
+#[cfg(feature = "hub")]
+pub mod hub;
+pub mod keyfile;
+pub mod protocol;
