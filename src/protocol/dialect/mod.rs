@@ -1,1 +1,100 @@
 //! The dialects: names and shapes on the wire for the requests and answers of [`super::request`].
+//!
+//! Each dialect is one module with the same six functions; [`Dialect`] chooses between them. A second dialect
+//! (`docs/protocol/executor-dialect.md`) is one more module and one more arm in each `match`.
+
+mod runtime;
+
+use super::failure::{Failure, Refusal};
+use super::json::JsonError;
+use super::model::ProcessSpec;
+use super::request::{Answer, Kind, Request};
+
+/// Which generation of the protocol is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// August 2022: workers are *runtimes* (`docs/protocol/runtime-dialect.md`).
+    #[default]
+    Runtime,
+}
+
+impl Dialect {
+    /// Which request a payload type names, subscriptions included.
+    pub fn kind(self, payload_type: &str) -> Option<Kind> {
+        match self {
+            Dialect::Runtime => runtime::kind(payload_type),
+        }
+    }
+
+    /// The payload type that names a request.
+    pub fn payload_type(self, kind: Kind) -> &'static str {
+        match self {
+            Dialect::Runtime => runtime::words(kind).payload_type,
+        }
+    }
+
+    /// A request's payload.
+    pub fn encode_request(self, request: &Request) -> Vec<u8> {
+        match self {
+            Dialect::Runtime => runtime::encode_request(request),
+        }
+    }
+
+    /// Reads a payload whose envelope names `kind`.
+    ///
+    /// # Errors
+    /// [`Refusal::BadPayload`], [`Refusal::KindMismatch`] or [`Refusal::Missing`].
+    pub fn decode_request(self, kind: Kind, payload: &[u8]) -> Result<Request, Refusal> {
+        match self {
+            Dialect::Runtime => runtime::decode_request(kind, payload),
+        }
+    }
+
+    /// An answer's payload.
+    pub fn encode_answer(self, kind: Kind, answer: &Answer) -> Vec<u8> {
+        match self {
+            Dialect::Runtime => runtime::encode_answer(kind, answer),
+        }
+    }
+
+    /// Reads the payload of the answer to a request of `kind`.
+    ///
+    /// # Errors
+    /// It is not what answers such a request.
+    pub fn decode_answer(self, kind: Kind, payload: &[u8]) -> Result<Answer, JsonError> {
+        match self {
+            Dialect::Runtime => runtime::decode_answer(kind, payload),
+        }
+    }
+
+    /// How a refusal is said: status and text. `kind` is `None` where the envelope did not tell.
+    pub fn failure(self, kind: Option<Kind>, refusal: &Refusal) -> Failure {
+        match self {
+            Dialect::Runtime => runtime::failure(kind, refusal),
+        }
+    }
+
+    /// What a failure that answers a request of `kind` means, as far as its words tell.
+    pub fn refusal(self, kind: Kind, failure: &Failure) -> Option<Refusal> {
+        match self {
+            Dialect::Runtime => runtime::refusal(kind, failure),
+        }
+    }
+
+    /// Reads a process spec as people write it to a file, with the rules of the wire.
+    ///
+    /// # Errors
+    /// It is no JSON object of that shape.
+    pub fn read_spec(self, text: &[u8]) -> Result<ProcessSpec, JsonError> {
+        match self {
+            Dialect::Runtime => runtime::read_spec(text),
+        }
+    }
+
+    /// An answer for people and scripts to read: indented JSON with the dialect's names.
+    pub fn show(self, answer: &Answer) -> Vec<u8> {
+        match self {
+            Dialect::Runtime => runtime::show(answer),
+        }
+    }
+}

@@ -62,6 +62,20 @@ fn same_name(found: &str, wanted: &str) -> bool {
     found.chars().map(fold).eq(wanted.chars().map(fold))
 }
 
+impl Value {
+    /// A member of an object by name, in any case, the last duplicate.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        match self {
+            Value::Object(members) => members
+                .iter()
+                .rev()
+                .find(|(found, _)| same_name(found, name))
+                .map(|(_, value)| value),
+            _ => None,
+        }
+    }
+}
+
 /// Keeps of an object what a struct knows, the last duplicate winning.
 fn known(members: Vec<(String, Value)>, fields: &'static [&'static str]) -> Vec<(&'static str, Value)> {
     let mut kept: Vec<(&'static str, Value)> = Vec::with_capacity(fields.len());
