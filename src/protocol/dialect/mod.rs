@@ -7,7 +7,7 @@ mod runtime;
 
 use super::failure::{Failure, Refusal};
 use super::json::JsonError;
-use super::model::ProcessSpec;
+use super::model::{Attribute, ProcessSpec};
 use super::request::{Answer, Kind, Request};
 
 /// Which generation of the protocol is spoken.
@@ -78,6 +78,13 @@ impl Dialect {
     pub fn refusal(self, kind: Kind, failure: &Failure) -> Option<Refusal> {
         match self {
             Dialect::Runtime => runtime::refusal(kind, failure),
+        }
+    }
+
+    /// The id that an attribute gets: derived from its target, key and kind (RD 5.6).
+    pub fn attribute_id(self, attribute: &Attribute) -> String {
+        match self {
+            Dialect::Runtime => runtime::attribute_id(attribute),
         }
     }
 

@@ -11,6 +11,7 @@ use self::messages::{MSGTYPE, Tagged};
 use self::shapes::Convert;
 pub(super) use self::words::{failure, kind, refusal, words};
 use crate::protocol::failure::Refusal;
+use crate::protocol::identity::sha3_hex;
 use crate::protocol::json::{self, JsonError, Value};
 use crate::protocol::model::{self, Version};
 use crate::protocol::request::{Answer, Kind, Request};
@@ -599,4 +600,10 @@ fn read_list<S: DeserializeOwned + Convert<M>, M>(payload: &[u8]) -> Result<Vec<
 /// A process spec in a file.
 pub(super) fn read_spec(text: &[u8]) -> Result<model::ProcessSpec, JsonError> {
     read::<shapes::ProcessSpec, _>(text)
+}
+
+/// SHA3-256 of target, key and number of the kind, simply joined (RD 5.6).
+pub(super) fn attribute_id(attribute: &model::Attribute) -> String {
+    let number: i64 = attribute.kind.convert();
+    sha3_hex(format!("{}{}{number}", attribute.target_id, attribute.key).as_bytes())
 }
