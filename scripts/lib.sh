@@ -31,16 +31,25 @@ as_root() {
 
 apt_is_fresh=no
 
-# install_packages PACKAGE…: with apt, quietly. Fails (with apt's own words) where that can't be done.
+# install_packages PACKAGE…: with apt. Quiet where it works; where it doesn't, apt's own words.
 install_packages() {
+    local log
     has apt-get || { say "no apt-get here: install by hand: $*"; return 1; }
     say "installing $* (apt-get)"
+    log=$(mktemp)
     if [ $apt_is_fresh = no ]; then
         # Lists may be stale or absent (containers): without this a fresh machine finds no package at all.
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >&2 </dev/null || say "apt-get update failed; trying with the lists there are"
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >"$log" 2>&1 </dev/null \
+            || say "apt-get update failed; trying with the lists there are"
         apt_is_fresh=yes
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2 </dev/null
+    if as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; then
+        rm -f "$log"
+    else
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
 }
 
 # need_packages WHY PACKAGE…: install them or stop with the command to type.
