@@ -35,6 +35,7 @@ apt_is_fresh=no
 install_packages() {
     local log
     has apt-get || { say "no apt-get here: install by hand: $*"; return 1; }
+    as_root true 2>/dev/null || { say "not root, and sudo is absent or wants a password: can't install $*"; return 1; }
     say "installing $* (apt-get)"
     log=$(mktemp)
     if [ $apt_is_fresh = no ]; then
