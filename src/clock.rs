@@ -35,7 +35,10 @@ impl Add<Duration> for BootTime {
     type Output = BootTime;
     /// Saturates at the end of time, about 584 years after the boot.
     fn add(self, span: Duration) -> BootTime {
-        BootTime(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        BootTime(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -43,7 +46,10 @@ impl Sub<Duration> for BootTime {
     type Output = BootTime;
     /// Saturates at the boot.
     fn sub(self, span: Duration) -> BootTime {
-        BootTime(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        BootTime(
+            self.0
+                .saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -78,7 +84,11 @@ const LONGEST_NAP: Duration = Duration::from_secs(30);
 impl Clock for SystemClock {
     fn now(&self) -> BootTime {
         let spec = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        BootTime((spec.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(spec.tv_nsec as u64))
+        BootTime(
+            (spec.tv_sec as u64)
+                .saturating_mul(1_000_000_000)
+                .saturating_add(spec.tv_nsec as u64),
+        )
     }
 
     fn wall_nanos(&self) -> i128 {
@@ -128,7 +138,8 @@ impl TestClock {
 
     /// Steps the wall clock by `nanos`, as an operator or NTP would.
     pub fn step_wall(&self, nanos: i64) {
-        self.wall_at_start.fetch_add(nanos, std::sync::atomic::Ordering::SeqCst);
+        self.wall_at_start
+            .fetch_add(nanos, std::sync::atomic::Ordering::SeqCst);
     }
 }
 
@@ -146,7 +157,9 @@ impl Clock for TestClock {
     }
 
     fn sleep_until(&self, deadline: BootTime) -> Sleep<'_> {
-        Box::pin(tokio::time::sleep_until(self.started + Duration::from_nanos(deadline.0)))
+        Box::pin(tokio::time::sleep_until(
+            self.started + Duration::from_nanos(deadline.0),
+        ))
     }
 }
 
@@ -159,8 +172,14 @@ mod tests {
         let clock = SystemClock;
         let (a, b) = (clock.now(), clock.now());
         assert!(b >= a);
-        assert_eq!(BootTime::from_nanos(5) - Duration::from_secs(1), BootTime::default());
-        assert_eq!(BootTime::from_nanos(u64::MAX) + Duration::from_secs(1), BootTime::from_nanos(u64::MAX));
+        assert_eq!(
+            BootTime::from_nanos(5) - Duration::from_secs(1),
+            BootTime::default()
+        );
+        assert_eq!(
+            BootTime::from_nanos(u64::MAX) + Duration::from_secs(1),
+            BootTime::from_nanos(u64::MAX)
+        );
     }
 
     #[tokio::test(start_paused = true)]
