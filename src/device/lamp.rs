@@ -130,42 +130,35 @@ impl Lamp {
     /// Takes the line and drives it to the initial level.
     ///
     /// # Errors
-    /// The line cannot be had, or does not read back as it was set.
+    /// The line cannot be had or cannot be read.
     pub fn open(
         name: &str,
         settings: &LampSettings,
         gpio: &dyn GpioBackend,
         clock: SharedClock,
     ) -> Result<Self, DeviceError> {
-        let device = name.to_owned();
-        let mut line = gpio
+        let line = gpio
             .request_output(&settings.line, settings.initial, &format!("outpost:{name}"))
             .map_err(|cause| DeviceError::Gpio {
-                device: device.clone(),
+                device: name.to_owned(),
                 action: format!("take line {}", settings.line),
                 cause,
             })?;
-        let wire = |line| {
-            Arc::new(Wire {
-                device: device.clone(),
-                line: Mutex::new(line),
-            })
-        };
         tracing::info!(
             device = name,
             line = line.describe(),
             backend = gpio.name(),
             "lamp opened"
         );
+        let wire = Arc::new(Wire {
+            device: name.to_owned(),
+            line: Mutex::new(line),
+        });
         // A line that cannot be read is found out now rather than at the first command. One that reads
         // differently may only be slow; the first command will tell.
-        let read = line.get();
-        let wire = wire(line);
-        if let Err(cause) = read {
-            return Err(wire.failed("read its line", cause));
-        }
+        wire.get()?;
         Ok(Lamp {
-            name: device.clone(),
+            name: name.to_owned(),
             wire,
             safe: settings.safe,
             max_pulse: settings.max_pulse,

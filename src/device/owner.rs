@@ -15,7 +15,6 @@
 //! A device that cannot be made safe is *faulted*: only reading, preempting and making safe are let through.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,7 +27,7 @@ use super::{
     Call, Cancellation, Context, Device, DeviceError, Effect, Limit, Outcome, Probe, Urgency, Verb,
     VerbError, lock,
 };
-use crate::clock::SharedClock;
+use crate::clock::{BootTime, SharedClock};
 
 /// How long a stopped verb may take to return before its future is dropped wherever it waits. Well within the
 /// margin that every lease keeps (docs/fence.md, section 2: 250 ms, or a tenth of `maxexectime`).
@@ -71,7 +70,8 @@ struct Shared {
     name: String,
     kind: &'static str,
     verbs: Vec<Verb>,
-    probe: Option<Arc<dyn Probe>>,
+    /// Taken away at the end, since it may share the device's line or port, which is to be released then.
+    probe: Mutex<Option<Arc<dyn Probe>>>,
     /// One permit: whoever holds it has the device. Taken before a verb is sent, returned before it is answered.
     slot: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -136,7 +136,7 @@ pub fn spawn(device: Box<dyn Device>, clock: SharedClock) -> DeviceHandle {
         name: device.name().to_owned(),
         kind: device.kind(),
         verbs: device.verbs().to_vec(),
-        probe: device.probe(),
+        probe: Mutex::new(device.probe()),
         slot: Arc::new(Semaphore::new(1)),
         waiting: AtomicUsize::new(0),
         running: Mutex::new(None),
@@ -218,10 +218,16 @@ impl DeviceHandle {
     pub async fn perform(&self, call: Call, context: Context) -> Result<Outcome, VerbError> {
         let verb = self.verb(&call.verb)?.clone();
         context.check()?;
-        let permit = match (verb.urgency, &self.shared.probe) {
-            (Urgency::Query, Some(probe)) => return self.query(probe, &verb, &call, &context).await,
-            (Urgency::Query | Urgency::Work, _) => Some(self.wait_for_slot(&context).await?),
-            (Urgency::Preempt, _) => {
+        let permit = match verb.urgency {
+            Urgency::Query => {
+                let probe = lock(&self.shared.probe).clone();
+                match probe {
+                    Some(probe) => return self.query(&*probe, &verb, &call, &context).await,
+                    None => Some(self.wait_for_slot(&context).await?),
+                }
+            }
+            Urgency::Work => Some(self.wait_for_slot(&context).await?),
+            Urgency::Preempt => {
                 self.turn_away_waiters();
                 self.shared.slot.clone().try_acquire_owned().ok()
             }
@@ -278,7 +284,7 @@ impl DeviceHandle {
     /// Answers a query in the caller's task.
     async fn query(
         &self,
-        probe: &Arc<dyn Probe>,
+        probe: &dyn Probe,
         verb: &Verb,
         call: &Call,
         context: &Context,
@@ -431,6 +437,7 @@ impl Owner {
             tracing::error!(device = %self.shared.name, %error, "not safe at the end");
         }
         // Lines and ports are released before the answer, so that who waited for it may take them.
+        *lock(&self.shared.probe) = None;
         drop(self);
         if let Some(reply) = last {
             let _ = reply.send(result);
@@ -507,7 +514,7 @@ impl Owner {
                 biased;
                 ended = &mut work => break Some(ended),
                 () = sleep_until(&self.clock, patience) => break None,
-                cause = std::future::ready(()).map(|()| waiting.take()), if !stopped && waiting.is_some() => match cause {
+                () = std::future::ready(()), if !stopped && waiting.is_some() => match waiting.take() {
                     Some(cause) => cause,
                     None => continue,
                 },
@@ -627,15 +634,10 @@ fn stop_for(command: &Command, device: &str) -> Option<Stop> {
 }
 
 /// Waits for a moment, for ever if there is none.
-fn sleep_until(
-    clock: &SharedClock,
-    deadline: Option<crate::clock::BootTime>,
-) -> impl Future<Output = ()> + Send + '_ {
-    async move {
-        match deadline {
-            Some(deadline) => clock.sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
+async fn sleep_until(clock: &SharedClock, deadline: Option<BootTime>) {
+    match deadline {
+        Some(deadline) => clock.sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::{BootTime, Clock, TestClock};
+use crate::clock::{Clock, TestClock};
 
 /// A device that logs what happens to it, each entry with the milliseconds since the start.
 struct Probed {
@@ -7,7 +7,6 @@ struct Probed {
     log: Log,
     verbs: Vec<Verb>,
     safe: Safe,
-    stopped_half_way: bool,
 }
 
 #[derive(Clone, Default)]
@@ -84,7 +83,6 @@ impl Device for Probed {
 
     async fn perform(&mut self, call: &Call, context: &Context) -> Result<Outcome, VerbError> {
         self.log.add(&self.clock, &call.verb);
-        self.stopped_half_way = true;
         let failed = || {
             Err(DeviceError::SafeTimedOut {
                 device: "dut".into(),
@@ -103,7 +101,6 @@ impl Device for Probed {
             "panic" | "read-panic" => panic!("at {}", "the disco"),
             _ => {}
         }
-        self.stopped_half_way = false;
         Ok(Outcome::new().with("did", &call.verb))
     }
 
@@ -156,7 +153,6 @@ fn bench() -> Bench {
         log: log.clone(),
         verbs: verbs(),
         safe: safe.clone(),
-        stopped_half_way: false,
     };
     let handle = spawn(Box::new(device), clock.clone());
     Bench {
