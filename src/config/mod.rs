@@ -136,9 +136,9 @@ impl Origins<'_> {
     fn of(&self, key: Option<&str>) -> String {
         let by_env = key.is_some_and(|key| {
             let key = key.to_ascii_lowercase();
-            self.from_env
-                .iter()
-                .any(|name| *name == key || key.ends_with(&format!(".{name}")) || name.ends_with(&format!(".{key}")))
+            self.from_env.iter().any(|name| {
+                *name == key || key.ends_with(&format!(".{name}")) || name.ends_with(&format!(".{key}"))
+            })
         });
         match (by_env, self.file, key) {
             (true, _, Some(key)) => format!(
@@ -194,7 +194,12 @@ impl Origins<'_> {
         if let Some(rest) = text.strip_prefix("unknown field `")
             && let Some((name, _)) = rest.split_once('`')
         {
-            let known: Vec<String> = names.iter().skip(1).filter(|known| *known != name).cloned().collect();
+            let known: Vec<String> = names
+                .iter()
+                .skip(1)
+                .filter(|known| *known != name)
+                .cloned()
+                .collect();
             let key = match &outer {
                 Some(section) if section != name && !section.ends_with(&format!(".{name}")) => {
                     format!("{section}.{name}")
@@ -220,9 +225,7 @@ impl Origins<'_> {
 /// The known name that a misspelt one was meant to be.
 fn nearest(name: &str, known: &[String]) -> Option<String> {
     let likeness = |other: &String| strsim::jaro_winkler(&name.to_ascii_lowercase(), other);
-    let best = known
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) > 0.75).then(|| best.clone())
 }
 
@@ -233,7 +236,10 @@ fn without_text(error: &str) -> String {
     let told: Vec<&str> = lines
         .filter(|line| !line.contains('|') && !line.starts_with('^'))
         .collect();
-    let place = told.first().map(|line| line.trim_start_matches("TOML parse error ")).unwrap_or_default();
+    let place = told
+        .first()
+        .map(|line| line.trim_start_matches("TOML parse error "))
+        .unwrap_or_default();
     match told.last() {
         Some(what) if told.len() > 1 => format!("{place}: {what}"),
         _ => place.to_owned(),
@@ -297,7 +303,9 @@ mod tests {
     fn load_text(text: &str, env: &[(&str, &str)]) -> Result<Settings, ConfigError> {
         let mut file = tempfile::Builder::new().suffix("my.toml").tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let env = env
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
         load(Some(file.path()), "OUTPOST_TEST", env)
     }
 
@@ -376,7 +384,9 @@ mod tests {
             assert!(said.contains("my.toml"), "{said}");
             assert!(!said.contains("secret-1"), "{said}");
         }
-        let text = load_text("[devices.lamp]\nline = 'x'", &[]).unwrap_err().to_string();
+        let text = load_text("[devices.lamp]\nline = 'x'", &[])
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("kind") && text.contains("devices.lamp"), "{text}");
     }
 

@@ -97,6 +97,19 @@ impl Limit {
     }
 }
 
+/// Who sent the work: what programs are told about it (docs/protocol/runtime-dialect.md, section 6). No keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The colony's id.
+    pub colony: String,
+    /// The server's host.
+    pub server_host: String,
+    /// The server's port.
+    pub server_port: String,
+    /// The id of this agent's runtime.
+    pub runtime: String,
+}
+
 /// The circumstances of one call.
 #[derive(Clone)]
 pub struct Context {
@@ -105,6 +118,7 @@ pub struct Context {
     end: Option<(BootTime, Limit)>,
     progress: Option<ProgressSink>,
     process: Option<Arc<str>>,
+    origin: Option<Arc<Origin>>,
     queue_wait: Duration,
 }
 
@@ -117,6 +131,7 @@ impl Context {
             end: None,
             progress: None,
             process: None,
+            origin: None,
             queue_wait: Duration::ZERO,
         }
     }
@@ -150,6 +165,13 @@ impl Context {
         self
     }
 
+    /// Who sent the work.
+    #[must_use]
+    pub fn with_origin(mut self, origin: impl Into<Arc<Origin>>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
     /// How long the call may wait for a busy device; zero (the default) refuses at once.
     #[must_use]
     pub fn with_queue_wait(mut self, span: Duration) -> Self {
@@ -180,6 +202,11 @@ impl Context {
     /// For whom the verb runs.
     pub fn process(&self) -> Option<&str> {
         self.process.as_deref()
+    }
+
+    /// Who sent the work, if the caller said so.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
     }
 
     /// How long the call may wait for a busy device.
@@ -257,6 +284,7 @@ impl fmt::Debug for Context {
             .field("cancellation", &self.cancellation)
             .field("end", &self.end)
             .field("process", &self.process)
+            .field("origin", &self.origin)
             .field("queue_wait", &self.queue_wait)
             .finish_non_exhaustive()
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::command::CommandError;
 use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
 
@@ -86,6 +87,18 @@ pub enum VerbError {
     },
 }
 
+impl VerbError {
+    /// What the verb has to tell although it ended badly: pairs that become OUT attributes of the process, like
+    /// those of an [`super::Outcome`]. A program that failed has its output here.
+    pub fn attributes(&self) -> &[(String, String)] {
+        match self {
+            VerbError::Failed(DeviceError::Command(error)) => error.attributes(),
+            VerbError::NotSafe { cause, .. } => cause.attributes(),
+            _ => &[],
+        }
+    }
+}
+
 /// Why a device could not be opened, could not act or could not be made safe.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -130,6 +143,9 @@ pub enum DeviceError {
         /// What the panic said.
         text: String,
     },
+    /// A program was not started, ended badly or could not be stopped.
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// The device's owner task has ended.
     #[error("{device}: closed: the agent is stopping")]
     Gone {

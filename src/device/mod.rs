@@ -16,6 +16,7 @@
 //! one string; so they do not repeat the cause through `Error::source`.
 
 pub mod builtin;
+pub mod command;
 mod context;
 pub mod duration;
 mod error;
@@ -31,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use context::{Cancellation, Context, Limit, ProgressSink};
+pub use context::{Cancellation, Context, Limit, Origin, ProgressSink};
 pub use error::{DeviceError, VerbError};
 pub use owner::{DeviceHandle, Running};
 pub use settings::{DeviceSettings, Hardware, open};

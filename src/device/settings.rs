@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
+use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
 use super::gpio::GpioBackend;
 use super::lamp::{Lamp, LampSettings};
 use super::{Device, DeviceError};
@@ -30,6 +31,11 @@ pub enum DeviceSettings {
     Sleep(SleepSettings),
     /// Gives back its arguments.
     Echo(EchoSettings),
+    /// Runs configured programs.
+    Command(CommandSettings),
+    /// Runs any program, as the original worker does.
+    #[serde(rename = "shell-worker")]
+    ShellWorker(ShellWorkerSettings),
 }
 
 impl DeviceSettings {
@@ -39,7 +45,36 @@ impl DeviceSettings {
             DeviceSettings::Lamp(_) => "lamp",
             DeviceSettings::Sleep(_) => "sleep",
             DeviceSettings::Echo(_) => "echo",
+            DeviceSettings::Command(_) => "command",
+            DeviceSettings::ShellWorker(_) => "shell-worker",
         }
+    }
+
+    /// So many devices of this name are to be opened and put into one [`super::command::Pool`].
+    pub fn slots(&self) -> u16 {
+        match self {
+            DeviceSettings::Command(command) => command.slots,
+            DeviceSettings::ShellWorker(worker) => worker.slots,
+            _ => 1,
+        }
+    }
+
+    /// Whether a *once* verb may be begun again for the same process (`repeat`, docs/fence.md, section 3).
+    pub fn repeats(&self, verb: &str) -> bool {
+        match self {
+            DeviceSettings::Command(command) => command
+                .functions
+                .get(verb)
+                .is_some_and(|function| function.repeat),
+            DeviceSettings::ShellWorker(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it answers for every function that nothing else is configured for; its calls are made by
+    /// [`ShellWorker::call`]. At most one device of an agent may.
+    pub fn catch_all(&self) -> bool {
+        matches!(self, DeviceSettings::ShellWorker(_))
     }
 
     /// Whether [`Hardware::gpio`] must be there to open it.
@@ -86,6 +121,12 @@ pub fn open(
         }
         DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
         DeviceSettings::Echo(_) => Box::new(Echo::new(name)),
+        DeviceSettings::Command(command) => {
+            Box::new(CommandDevice::open(name, command, hardware.clock.clone())?)
+        }
+        DeviceSettings::ShellWorker(worker) => {
+            Box::new(ShellWorker::open(name, worker, hardware.clock.clone()))
+        }
     })
 }
 
