@@ -4,6 +4,7 @@
 //! byte, but for the rows of [`DIFFERENCES`]. Lines of workflows, generators, subscriptions and clusters are left out
 //! until the hub has those.
 
+#![cfg(feature = "hub")]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // clippy allows them in test functions, not in what those share
 
 use std::collections::HashMap;
