@@ -30,7 +30,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A key that nobody knows.
-    #[error("unknown key `{key}` in {origin}{}", suggestion(.suggestion, .known))]
+    #[error("unknown key `{key}` in {origin}{}", hint(.suggestion, .known))]
     Unknown {
         /// With its sections.
         key: String,
@@ -53,7 +53,7 @@ pub enum ConfigError {
     },
 }
 
-fn suggestion(suggestion: &Option<String>, known: &[String]) -> String {
+fn hint(suggestion: &Option<String>, known: &[String]) -> String {
     match suggestion {
         Some(name) => format!(": did you mean `{name}`?"),
         None if known.is_empty() => String::new(),
@@ -117,12 +117,8 @@ pub fn load<T: DeserializeOwned>(
         .add_source(File::from_str(&text, FileFormat::Toml))
         .add_source(environment)
         .build()
-        .and_then(|config| serde_path(config, &origins))
+        .and_then(Config::try_deserialize)
         .map_err(|error| origins.explain(error))
-}
-
-fn serde_path<T: DeserializeOwned>(config: Config, _: &Origins<'_>) -> Result<T, config::ConfigError> {
-    config.try_deserialize()
 }
 
 /// Where a value came from.
@@ -169,13 +165,15 @@ impl Origins<'_> {
                 ..
             } => {
                 let key = outer.or(key);
-                let is = match unexpected {
-                    config::Unexpected::Bool(_) => "true or false",
-                    config::Unexpected::Float(_) => "a fraction",
-                    config::Unexpected::Str(_) => "a text",
-                    config::Unexpected::Unit => "nothing",
-                    config::Unexpected::Seq => "a list",
-                    config::Unexpected::Map => "a section",
+                // Only the kind of what was found, not the value: it may be a secret in the wrong place.
+                let found = unexpected.to_string();
+                let is = match found.split(' ').next().unwrap_or_default() {
+                    "boolean" => "true or false",
+                    "floating" => "a fraction",
+                    "string" => "a text",
+                    "unit" => "nothing",
+                    "sequence" => "a list",
+                    "map" => "a section",
                     _ => "a number",
                 };
                 ConfigError::Value {
@@ -214,10 +212,20 @@ impl Origins<'_> {
                 known,
             };
         }
+        let reason = if text.contains("does not have variant constructor") {
+            "that is none of the choices".to_owned()
+        } else if let Some((_, choices)) = text
+            .strip_prefix("unknown variant `")
+            .and_then(|rest| rest.split_once("`, "))
+        {
+            choices.to_owned()
+        } else {
+            text.to_owned()
+        };
         ConfigError::Value {
             origin: self.of(outer.as_deref()),
             key: outer,
-            reason: text.to_owned(),
+            reason,
         }
     }
 }
