@@ -611,7 +611,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (keys, part) in [
             ("program = \"/x\"\nprogramm = 1", "unknown field `programm`"),
-            ("args = []", "missing field `program`"),
+            ("args = []", "functions.run.program"),
             ("program = \"/x\"\nargs = [\"{0}\"]", "unknown place {0}"),
             ("program = \"/x\"\neffect = \"never\"", "`read`, `set`, `once`"),
             (
