@@ -200,6 +200,26 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_devices_too() {
+        let settings = read(
+            "[devices.tool]\nkind = \"command\"\nslots = 3\n[devices.tool.functions.run]\nprogram = \"/bin/true\"\nrepeat = true\n\
+             [devices.sh]\nkind = \"shell-worker\"",
+        )
+        .unwrap();
+        let (tool, sh) = (&settings["tool"], &settings["sh"]);
+        assert_eq!(
+            (tool.kind(), tool.slots(), tool.catch_all()),
+            ("command", 3, false)
+        );
+        assert_eq!((sh.kind(), sh.slots(), sh.catch_all()), ("shell-worker", 1, true));
+        assert!(tool.repeats("run") && !tool.repeats("other") && sh.repeats("run"));
+        let error = read("[devices.x]\nkind = \"shell-worker\"\nuser = \"pi\"").unwrap_err();
+        assert!(error.contains("unknown field `user`"), "{error}");
+        let error = read("[devices.x]\nkind = \"command\"\nline = \"GPIO17\"").unwrap_err();
+        assert!(error.contains("unknown field `line`"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_or_missing_kind_is_answered_with_the_known_ones() {
         let unknown = read("[devices.x]\nkind = \"lmap\"").unwrap_err();
         assert!(

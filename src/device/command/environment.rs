@@ -32,7 +32,7 @@ pub const FALLBACK_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 const NAME_MAX: usize = 128;
 
 /// Names that decide which code a program runs, where it looks for files or whom it trusts.
-const DANGEROUS: &[&str] = &[
+pub const DANGEROUS: &[&str] = &[
     "BASHOPTS",
     "BASH_ENV",
     "CDPATH",
@@ -83,7 +83,7 @@ const DANGEROUS: &[&str] = &[
 ];
 
 /// Beginnings of such names.
-const DANGEROUS_BEGINNINGS: &[&str] = &[
+pub const DANGEROUS_BEGINNINGS: &[&str] = &[
     "BASH_FUNC_",
     "COLONIES_",
     "CREDENTIALS_",

@@ -355,11 +355,12 @@ impl Runner {
             Err(stopped) => {
                 // The owner makes the device safe next, which waits for the end and kills.
                 program.terminate();
-                if effect == Effect::Read {
-                    // But not after reading: this one must be quick.
-                    let _ = program.stop(&self.clock, READ_GRACE).await;
-                }
+                // But not after reading: so this is quick, and what it can't wait for is left to the next call.
+                let over = effect == Effect::Read && program.stop(&self.clock, READ_GRACE).await.is_ok();
                 context.progress("output", &program.collected().text());
+                if over {
+                    self.current = None;
+                }
                 return Err(stopped);
             }
         };

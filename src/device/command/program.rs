@@ -21,6 +21,8 @@ use crate::clock::{BootTime, SharedClock};
 pub const LINGER: Duration = Duration::from_millis(250);
 /// How long the output may stay open even then: held by something that left the group.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How often it is looked whether a killed group is gone: the kernel does not tell.
+const GLANCE: Duration = Duration::from_millis(1);
 /// So much is read at once.
 const PIECE: usize = 16 << 10;
 
@@ -137,7 +139,18 @@ impl Program {
             (None, signal) => End::Signal(signal.unwrap_or_default()),
         };
         self.ended = Some(end);
+        self.group_is_gone(clock).await;
         Ok(end)
+    }
+
+    /// Waits for the others of the group, which were killed too, so that nothing of it still finishes what it
+    /// was doing. Not for long: they may be zombies that nobody waits for.
+    async fn group_is_gone(&self, clock: &SharedClock) {
+        let until = clock.now() + LAST_WORDS;
+        // Sends nothing, so it does no harm should the number have found a new owner.
+        while rustix::process::test_kill_process_group(self.group).is_ok() && clock.now() < until {
+            clock.sleep_until(clock.now() + GLANCE).await;
+        }
     }
 
     /// Until the process has ended, and its output is closed or has been open too long since.
@@ -256,18 +269,17 @@ async fn read_some(output: Option<&AsyncFd<PipeReader>>, into: &mut Collector) -
 
 /// Reads once; `false` at the end of the output.
 async fn read(output: &AsyncFd<PipeReader>, into: &mut Collector) -> io::Result<bool> {
-    let mut piece = [0_u8; PIECE];
     loop {
         let mut ready = output.readable().await?;
-        let read = ready.try_io(|pipe| Ok(rustix::io::read(pipe.get_ref(), &mut piece)?));
+        let read = ready.try_io(|pipe| {
+            let mut piece = [0_u8; PIECE];
+            let count = rustix::io::read(pipe.get_ref(), &mut piece)?;
+            into.push(&piece[..count]);
+            Ok(count > 0)
+        });
         match read {
-            Ok(Ok(0)) => return Ok(false),
-            Ok(Ok(count)) => {
-                into.push(&piece[..count]);
-                return Ok(true);
-            }
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(Err(error)) => return Err(error),
+            Ok(result) => return result,
             // Not ready after all.
             Err(_) => {}
         }

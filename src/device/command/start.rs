@@ -265,7 +265,7 @@ impl Setup {
             }
         }
         for (resource, limit) in &self.limits {
-            rustix::process::setrlimit(*resource, limit.clone()).map_err(at(Step::Limits))?;
+            rustix::process::setrlimit(*resource, *limit).map_err(at(Step::Limits))?;
         }
         // After the change of user, which would undo it. The agent may have died just before.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Parent))?;

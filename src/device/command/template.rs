@@ -195,9 +195,9 @@ impl Template {
         for element in &self.elements {
             match element {
                 Element::Rest => {
-                    for index in self.needed..given.len() {
+                    for (index, text) in given.iter().enumerate().skip(self.needed) {
                         check(index, safe)?;
-                        filled.push(given[index].clone());
+                        filled.push(text.clone());
                     }
                 }
                 Element::One(parts) => {
