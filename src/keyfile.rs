@@ -1,237 +1,277 @@
-//! Private keys on disk: 64 hex digits, readable by their owner alone, made once and never written over.
+//! Private keys on disk: 64 hex digits in a file that only its owner can read.
+//!
+//! A key is made once and never overwritten. Its text goes into the file and nowhere else: no error and no log shows it.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::protocol::PrivateKey;
 use crate::protocol::identity::BadKey;
 
-/// Why a key file can't be used. Never shows what is in it.
+/// Why a key file can't be used. Names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// There is none.
-    #[error("there is no key file {}; give its right place, or make one with `outpost keys new --out {}`", .0.display(), .0.display())]
+    /// It is not there.
+    #[error("there is no key file {0}: make one, or name another")]
     Missing(PathBuf),
-    /// Others may read it.
-    #[error("the key file {} is open to others (mode {mode:03o}); close it with `chmod 600 {}`, and change the key if others may have read it", path.display(), path.display())]
-    Open {
+    /// Others can read it.
+    #[error("the key file {path} can be read by others (mode {mode:03o}): run `chmod 600 {path}`, and make a new key if others had access")]
+    Exposed {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Its permissions.
         mode: u32,
     },
     /// It holds no key.
-    #[error("{} is no key file: {cause}; it should hold 64 hex digits and nothing else", path.display())]
-    Content {
+    #[error("the key file {path} holds no private key ({reason}): it must be 64 hex digits on one line")]
+    NoKey {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        cause: BadKey,
+        /// What is wrong, without the text.
+        reason: &'static str,
     },
-    /// It can't be read or made.
-    #[error("can't {what} the key file {}: {cause}", path.display())]
+    /// The system refuses.
+    #[error("can't {action} {path}: {source}")]
     Io {
-        /// `read` or `make`.
-        what: &'static str,
-        /// The file.
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
         path: PathBuf,
-        /// Why.
-        cause: io::Error,
+        /// What the system says.
+        source: io::Error,
     },
-    /// A new key needs random numbers, and the kernel gives none.
-    #[error("can't make a key: the kernel gives no random numbers: {0}")]
-    Random(getrandom::Error),
+    /// The system gives no randomness.
+    #[error("can't make a key, the system gives no randomness: {0}")]
+    Entropy(String),
 }
 
-/// What is read of a file at most: a key with its line end and some white space.
-const LONGEST: u64 = 256;
+fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> KeyFileError + 'a {
+    move |source| KeyFileError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
 
-/// Permission bits that let others in.
-const OTHERS: u32 = 0o077;
+/// A key file is a line; what is longer is something else.
+const LONGEST: u64 = 1024;
 
-/// Reads a key.
+/// Reads a key. White space around the digits is tolerated.
 ///
 /// # Errors
-/// [`KeyFileError`]; a file that others may read is refused.
+/// [`KeyFileError`], above all if anybody but the owner may read the file.
 pub fn load(path: &Path) -> Result<PrivateKey, KeyFileError> {
-    let failed = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::NotFound => KeyFileError::Missing(path.to_owned()),
-        _ => KeyFileError::Io {
-            what: "read",
-            path: path.to_owned(),
-            cause,
-        },
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(KeyFileError::Missing(path.to_owned()));
+        }
+        Err(error) => return Err(failed("open the key file", path)(error)),
     };
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
-    if mode & OTHERS != 0 {
-        return Err(KeyFileError::Open {
+    let metadata = file.metadata().map_err(failed("look at the key file", path))?;
+    let no_key = |reason| KeyFileError::NoKey {
+        path: path.to_owned(),
+        reason,
+    };
+    if !metadata.is_file() {
+        return Err(no_key("it is no regular file"));
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Exposed {
             path: path.to_owned(),
             mode,
         });
     }
     let mut text = Vec::new();
-    file.take(LONGEST).read_to_end(&mut text).map_err(failed)?;
-    PrivateKey::from_hex(String::from_utf8_lossy(&text).trim()).map_err(|cause| KeyFileError::Content {
-        path: path.to_owned(),
-        cause: hide(cause),
+    file.take(LONGEST)
+        .read_to_end(&mut text)
+        .map_err(failed("read the key file", path))?;
+    let text = std::str::from_utf8(&text).map_err(|_| no_key("it is no text"))?;
+    PrivateKey::from_hex(text.trim()).map_err(|error| {
+        no_key(match error {
+            BadKey::Hex(_) => "something else than hex digits is in it",
+            BadKey::Length => "it has another length",
+            BadKey::Range => "the number is no key",
+        })
     })
 }
 
-/// A wrong digit may be part of a secret that was meant for another file: it is not repeated.
-fn hide(cause: BadKey) -> BadKey {
-    match cause {
-        BadKey::Hex(_) => BadKey::Length,
-        other => other,
-    }
-}
-
-/// Reads a key, or makes one where there is none; `true` if it was made.
+/// Reads a key, or makes one if the file is not there yet; missing folders are made too, for their owner alone.
 ///
-/// A key is written whole or not at all, also through a power cut, and never over another: of two programs that
-/// make the same file at once, both get the key of the first.
+/// The file appears whole or not at all, also if the power fails. Of two that make it at once both use the same key.
 ///
 /// # Errors
 /// [`KeyFileError`]
-pub fn load_or_create(path: &Path) -> Result<(PrivateKey, bool), KeyFileError> {
+pub fn load_or_create(path: &Path) -> Result<PrivateKey, KeyFileError> {
     match load(path) {
         Err(KeyFileError::Missing(_)) => {}
-        other => return other.map(|key| (key, false)),
+        other => return other,
     }
-    let key = generate()?;
-    match create(path, &key) {
-        Ok(()) => Ok((key, true)),
-        Err(KeyFileError::Io { cause, .. }) if cause.kind() == io::ErrorKind::AlreadyExists => {
-            load(path).map(|key| (key, false))
-        }
-        Err(other) => Err(other),
-    }
-}
-
-/// A new key out of the kernel's random numbers.
-///
-/// # Errors
-/// [`KeyFileError::Random`]
-pub fn generate() -> Result<PrivateKey, KeyFileError> {
-    PrivateKey::generate(|| {
+    let key = PrivateKey::generate(|| {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map(|()| bytes)
     })
-    .map_err(KeyFileError::Random)
+    .map_err(|error| KeyFileError::Entropy(error.to_string()))?;
+    match store(path, &key) {
+        Ok(()) => Ok(key),
+        // Somebody was faster.
+        Err(KeyFileError::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => load(path),
+        Err(error) => Err(error),
+    }
 }
 
-/// Writes a key to a file that does not exist yet; folders above it are made, for their owner alone.
+/// Writes a key into a new file.
 ///
 /// # Errors
-/// [`KeyFileError::Io`], of kind `AlreadyExists` where there is such a file.
-pub fn create(path: &Path, key: &PrivateKey) -> Result<(), KeyFileError> {
-    write_new(path, key).map_err(|cause| KeyFileError::Io {
-        what: "make",
-        path: path.to_owned(),
-        cause,
-    })
-}
-
-fn write_new(path: &Path, key: &PrivateKey) -> io::Result<()> {
+/// [`KeyFileError`]; [`ErrorKind::AlreadyExists`] if the file is there already, whatever it holds.
+pub fn store(path: &Path, key: &PrivateKey) -> Result<(), KeyFileError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    if !folder.exists() {
-        fs::create_dir_all(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    }
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".new-{}", std::process::id()));
-    let unfinished = PathBuf::from(unfinished);
-    // One that a crashed process of the same number left.
-    let _ = fs::remove_file(&unfinished);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed("make the folder", folder))?;
+
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+    let _ = fs::remove_file(&draft);
+    let written = write_new(&draft, key).map_err(failed("write the key file", &draft));
+    let placed = written.and_then(|()| place(&draft, path).map_err(failed("make the key file", path)));
+    let _ = fs::remove_file(&draft);
+    placed?;
+    sync_folder(folder).map_err(failed("sync the folder", folder))
+}
+
+fn write_new(path: &Path, key: &PrivateKey) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&unfinished)?;
-    let written = writeln!(file, "{}", key.to_hex())
-        .and_then(|()| file.sync_all())
-        // Unlike renaming, linking fails where there is a file already.
-        .and_then(|()| fs::hard_link(&unfinished, path));
-    fs::remove_file(&unfinished)?;
-    written?;
+        .open(path)?;
+    file.write_all(format!("{}\n", key.to_hex()).as_bytes())?;
+    file.sync_all()
+}
+
+/// Gives the draft its name, unless that is taken.
+fn place(draft: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(draft, path) {
+        // A file system without links (FAT on a card); `AlreadyExists` stays what it is.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+            let flags = rustix::fs::RenameFlags::NOREPLACE;
+            rustix::fs::renameat_with(rustix::fs::CWD, draft, rustix::fs::CWD, path, flags)?;
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     #[test]
-    fn a_key_is_made_once_and_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/agent.key");
-        let (key, made) = load_or_create(&path).unwrap();
-        assert!(made);
+    fn a_key_is_made_once_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys/agent.key");
+        assert!(matches!(load(&path), Err(KeyFileError::Missing(_))));
+        let made = load_or_create(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(
             fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777,
             0o700
         );
-        assert_eq!(load_or_create(&path).unwrap(), (key.clone(), false));
+        assert_eq!(load_or_create(&path).unwrap(), made);
         assert_eq!(
-            fs::read_dir(path.parent().unwrap()).unwrap().count(),
-            1,
-            "nothing unfinished is left"
+            fs::read_to_string(&path).unwrap(),
+            format!("{}\n", made.to_hex())
         );
-
-        let error = create(&path, &generate().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("can't make the key file"), "{error}");
-        assert_eq!(load(&path).unwrap(), key, "nothing was written over");
+        let files: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
+        assert_eq!(files.len(), 1, "no draft is left");
     }
 
     #[test]
-    fn a_key_open_to_others_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("agent.key");
-        load_or_create(&path).unwrap();
-        for mode in [0o640, 0o604, 0o620, 0o601] {
-            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            let error = load(&path).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("mode {mode:03o}")) && error.contains("chmod 600"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_key_is_named_and_not_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("agent.key");
-        let error = load(&path).unwrap_err().to_string();
+    fn an_existing_key_is_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.key");
+        let first = load_or_create(&path).unwrap();
+        let second = PrivateKey::from_hex(&"22".repeat(32)).unwrap();
+        let error = store(&path, &second).unwrap_err();
         assert!(
-            error.contains("there is no key file") && error.contains("outpost keys new"),
-            "{error}"
+            matches!(&error, KeyFileError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists)
         );
-        for content in ["", "secret-password", &"0".repeat(64), &"22".repeat(33), "zz"] {
-            let _ = fs::remove_file(&path);
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&path)
-                .unwrap();
-            fs::write(&path, content).unwrap();
-            let error = load(&path).unwrap_err().to_string();
-            assert!(error.contains("agent.key is no key file"), "{error}");
-            assert!(content.is_empty() || !error.contains(content), "{error}");
+        assert_eq!(load(&path).unwrap(), first);
+        // Not even one that can't be used.
+        fs::write(&path, "garbage").unwrap();
+        assert!(matches!(load_or_create(&path), Err(KeyFileError::NoKey { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "garbage");
+    }
+
+    #[test]
+    fn what_others_can_read_is_refused_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.key");
+        let key = load_or_create(&path).unwrap();
+        for mode in [0o640, 0o604, 0o610, 0o660, 0o644] {
+            chmod(&path, mode);
+            let text = load(&path).unwrap_err().to_string();
+            assert!(
+                text.contains(&format!("chmod 600 {}", path.display())),
+                "{mode:o}: {text}"
+            );
+            assert!(!text.contains(&key.to_hex()));
         }
-        fs::write(&path, format!("  {}\r\n", "22".repeat(32).to_uppercase())).unwrap();
-        assert_eq!(
-            load(&path).unwrap().to_hex(),
-            "22".repeat(32),
-            "white space and case do not matter"
-        );
+        for mode in [0o600, 0o400] {
+            chmod(&path, mode);
+            assert!(load(&path).is_ok(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_file_and_never_the_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b.key");
+        for text in [
+            "secret-words",
+            &"22".repeat(31),
+            &"f".repeat(64),
+            "",
+            &"2".repeat(3000),
+        ] {
+            fs::write(&path, text).unwrap();
+            chmod(&path, 0o600);
+            let error = load(&path).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains("b.key"), "{said}");
+            assert!(text.is_empty() || !said.contains(text), "{said}");
+        }
+        fs::write(&path, format!(" {}\r\n", "22".repeat(32))).unwrap();
+        assert!(load(&path).is_ok(), "white space around it is tolerated");
+        assert!(load(dir.path()).unwrap_err().to_string().contains("regular file"));
+    }
+
+    #[test]
+    fn of_many_that_make_it_at_once_all_use_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.key");
+        // Another process's draft has another name; within one process only one thread makes keys.
+        let made = store(&path, &PrivateKey::from_hex(&"22".repeat(32)).unwrap());
+        assert!(made.is_ok());
+        assert_eq!(load_or_create(&path).unwrap().to_hex(), "22".repeat(32));
     }
 }
