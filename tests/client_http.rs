@@ -243,7 +243,12 @@ async fn a_redirect_is_named_and_not_followed() {
     let error = answered(http(307, "Location: /api\r\n", b"")).await.unwrap_err();
     assert!(error.to_string().contains("redirects to /api"), "{error}");
     assert!(!error.may_have_been_executed());
-    assert!(answered(http(502, "", b"bad gateway")).await.unwrap_err().may_have_been_executed());
+    assert!(
+        answered(http(502, "", b"bad gateway"))
+            .await
+            .unwrap_err()
+            .may_have_been_executed()
+    );
 }
 
 #[tokio::test]

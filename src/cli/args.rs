@@ -216,13 +216,18 @@ pub struct Run {
     #[arg(allow_negative_numbers = true)]
     pub args: Vec<String>,
     /// Any runtime of this type
-    #[arg(long = "type", value_name = "TYPE", required_unless_present = "runtime", conflicts_with = "runtime")]
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        required_unless_present = "runtime",
+        conflicts_with = "runtime"
+    )]
     pub runtime_type: Option<String>,
     /// This runtime: its name, its id, or the beginning of its id
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<String>,
     /// One process for each runtime of that name, if there are several
-    #[arg(long, requires = "runtime")]
+    #[arg(long, requires = "runtime", conflicts_with = "runtime_type")]
     pub all: bool,
     /// Environment for the function, may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
@@ -342,14 +347,19 @@ mod tests {
 
     #[test]
     fn run_has_its_defaults_and_takes_options_anywhere() {
-        let Command::Run(run) = parse("outpost run lamp.pulse 1s -5 --type cli --wait").unwrap().command else {
+        let Command::Run(run) = parse("outpost run lamp.pulse 1s -5 --type cli --wait")
+            .unwrap()
+            .command
+        else {
             panic!("not run");
         };
         assert_eq!((run.wait_time, run.exec_time, run.retries), (30, 60, 0));
         assert_eq!(run.args, ["1s", "-5"]);
         assert!(run.waiting.wait);
         let Command::Run(run) =
-            parse("outpost run echo --runtime lamp-1 --exec-time -1 --env A=b=c -- --loud").unwrap().command
+            parse("outpost run echo --runtime lamp-1 --exec-time -1 --env A=b=c -- --loud")
+                .unwrap()
+                .command
         else {
             panic!("not run");
         };

@@ -64,6 +64,9 @@ mod tests {
 
     #[test]
     fn what_others_wrote_cannot_move_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}räksmörgås"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}räksmörgås");
+        assert_eq!(
+            printable("a\u{1b}[2Jb\nc\u{202e}räksmörgås"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}räksmörgås"
+        );
     }
 }

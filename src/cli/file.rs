@@ -26,31 +26,17 @@ pub struct FileSettings {
     pub server_key: Option<PathBuf>,
 }
 
-/// The keys there are, for suggestions.
-const KEYS: [&str; 6] = ["server", "ca_file", "colony", "operator_key", "colony_key", "server_key"];
+/// Only the file is read: the environment's variables are those of the original command line, which have other names.
+const NO_ENVIRONMENT: &str = "OUTPOST_OPERATOR";
 
 impl FileSettings {
-    /// Reads the text of `file`.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, CliError> {
-        let wrong = |reason: String| CliError::usage(format!("{}: {reason}", file.display()));
-        let read = config::Config::builder()
-            .add_source(config::File::from_str(text, config::FileFormat::Toml))
-            .build()
-            .map_err(|error| wrong(error.to_string().replace('\n', " ")))?;
-        let table: config::Map<String, config::Value> =
-            read.clone().try_deserialize().map_err(|error| wrong(error.to_string()))?;
-        if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let near = KEYS
-                .iter()
-                .map(|key| (strsim::damerau_levenshtein(key, unknown), key))
-                .min()
-                .filter(|(distance, _)| *distance <= 3);
-            return Err(wrong(match near {
-                Some((_, key)) => format!("there is no key {unknown:?}; did you mean {key:?}?"),
-                None => format!("there is no key {unknown:?}; there are {}", KEYS.join(", ")),
-            }));
+    /// Reads `file`; one that is not there says nothing.
+    pub fn load(file: &Path) -> Result<Self, CliError> {
+        if !file.exists() {
+            return Ok(FileSettings::default());
         }
-        let mut settings: FileSettings = read.try_deserialize().map_err(|error| wrong(error.to_string()))?;
+        let mut settings: FileSettings = crate::config::load(Some(file), NO_ENVIRONMENT, std::iter::empty())
+            .map_err(|error| CliError::usage(error.to_string()))?;
         let base = file.parent().unwrap_or(Path::new(""));
         for path in [
             &mut settings.ca_file,
@@ -128,27 +114,38 @@ fn quoted(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<FileSettings, String> {
-        FileSettings::parse(text, Path::new("/etc/op/config.toml")).map_err(|error| error.to_string())
+    fn load(text: &str) -> Result<(FileSettings, PathBuf), String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        let settings = FileSettings::load(&file).map_err(|error| error.to_string())?;
+        Ok((settings, directory.path().to_owned()))
     }
 
     #[test]
     fn paths_are_relative_to_the_file() {
-        let settings = parse("server = \"http://h:1\"\noperator_key = \"operator.key\"\ncolony_key = \"/x/c.key\"").unwrap();
+        let text = "server = \"http://h:1\"\noperator_key = \"operator.key\"\ncolony_key = \"/x/c.key\"";
+        let (settings, directory) = load(text).unwrap();
         assert_eq!(settings.server.as_deref(), Some("http://h:1"));
-        assert_eq!(settings.operator_key, Some(PathBuf::from("/etc/op/operator.key")));
+        assert_eq!(settings.operator_key, Some(directory.join("operator.key")));
         assert_eq!(settings.colony_key, Some(PathBuf::from("/x/c.key")));
-        assert_eq!(parse("").unwrap(), FileSettings::default());
+        assert_eq!(load("").unwrap().0, FileSettings::default());
+        assert_eq!(
+            FileSettings::load(Path::new("/nowhere/at/all")).unwrap(),
+            FileSettings::default()
+        );
     }
 
     #[test]
     fn unknown_keys_are_refused_with_a_suggestion() {
-        let error = parse("colonykey = \"x\"").unwrap_err();
-        assert!(error.contains("config.toml") && error.contains("did you mean \"colony_key\""), "{error}");
-        let error = parse("[agent]\nname = \"x\"").unwrap_err();
-        assert!(error.contains("there are server, ca_file"), "{error}");
-        for text in ["server = 7 7", "server = [\"x\"]"] {
-            assert!(parse(text).unwrap_err().contains("config.toml"), "{text}");
+        let error = load("colonykey = \"x\"").unwrap_err();
+        assert!(
+            error.contains("config.toml") && error.contains("did you mean `colony_key`"),
+            "{error}"
+        );
+        for text in ["[agent]\nname = \"x\"", "server = 7 7", "server = [\"x\"]"] {
+            let error = load(text).unwrap_err();
+            assert!(error.contains("config.toml"), "{text}: {error}");
         }
     }
 
@@ -156,16 +153,23 @@ mod tests {
     fn what_is_set_is_read_again_and_the_rest_stays() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("deep/config.toml");
-        set(&file, &[("server", "http://h:1"), ("operator_key", "we\"ird\\n\u{7}ame")]).unwrap();
+        set(
+            &file,
+            &[("server", "http://h:1"), ("operator_key", "we\"ird\\n\u{7}ame")],
+        )
+        .unwrap();
         let mut text = std::fs::read_to_string(&file).unwrap();
         text.push_str("# mine\n");
         std::fs::write(&file, text).unwrap();
         set(&file, &[("server", "http://h:2"), ("colony", "c")]).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
-        let settings = FileSettings::parse(&text, &file).unwrap();
+        let settings = FileSettings::load(&file).unwrap();
         assert_eq!(settings.server.as_deref(), Some("http://h:2"));
         assert_eq!(settings.colony.as_deref(), Some("c"));
-        assert_eq!(settings.operator_key, Some(directory.path().join("deep/we\"ird\\n\u{7}ame")));
+        assert_eq!(
+            settings.operator_key,
+            Some(directory.path().join("deep/we\"ird\\n\u{7}ame"))
+        );
         assert!(text.contains("# mine"), "{text}");
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
-use crate::keyfile;
+use crate::keyfile::{self, KeyFileError};
 use crate::protocol::PrivateKey;
 
 /// Where a key comes from. Read only when it is needed.
@@ -36,8 +36,11 @@ impl KeySource {
     pub fn read(&self) -> Result<PrivateKey, CliError> {
         match self {
             KeySource::File(path) => read(path),
-            KeySource::Variable { name, hex } => PrivateKey::from_hex(hex.0.trim())
-                .map_err(|error| CliError::usage(format!("{name} is not a private key: {error}; it should be 64 hex digits"))),
+            KeySource::Variable { name, hex } => PrivateKey::from_hex(hex.0.trim()).map_err(|error| {
+                CliError::usage(format!(
+                    "{name} is not a private key: {error}; it should be 64 hex digits"
+                ))
+            }),
         }
     }
 }
@@ -50,27 +53,39 @@ pub fn read(path: &Path) -> Result<PrivateKey, CliError> {
             .take(1024)
             .read_to_string(&mut text)
             .map_err(|error| CliError::usage(format!("cannot read a key from standard input: {error}")))?;
-        return PrivateKey::from_hex(text.trim())
-            .map_err(|error| CliError::usage(format!("standard input is not a private key: {error}; it should be 64 hex digits")));
+        return PrivateKey::from_hex(text.trim()).map_err(|error| {
+            CliError::usage(format!(
+                "standard input is not a private key: {error}; it should be 64 hex digits"
+            ))
+        });
     }
     keyfile::load(path).map_err(|error| CliError::usage(error.to_string()))
 }
 
 /// Makes a key in a new file that only its owner can read.
 pub fn make(path: &Path) -> Result<PrivateKey, CliError> {
-    if let Some(directory) = path.parent() {
-        make_directory(directory)?;
-    }
-    keyfile::create(path).map_err(|error| CliError::usage(error.to_string()))
+    let key = PrivateKey::generate(|| {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map(|()| bytes)
+    })
+    .map_err(|error| {
+        CliError::usage(format!(
+            "cannot make a key, the system gives no randomness: {error}"
+        ))
+    })?;
+    keyfile::store(path, &key).map_err(|error| match error {
+        KeyFileError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => CliError::usage(format!(
+            "{} is there already and stays as it is; name another file (outpost keys id prints the id of a key)",
+            path.display()
+        )),
+        error => CliError::usage(error.to_string()),
+    })?;
+    Ok(key)
 }
 
-/// Reads a key file, or makes one where there is none. Tells which it was.
-pub fn read_or_make(path: &Path) -> Result<(PrivateKey, bool), CliError> {
-    if path.exists() {
-        Ok((read(path)?, false))
-    } else {
-        Ok((make(path)?, true))
-    }
+/// Reads a key file, or makes one where there is none.
+pub fn read_or_make(path: &Path) -> Result<PrivateKey, CliError> {
+    keyfile::load_or_create(path).map_err(|error| CliError::usage(error.to_string()))
 }
 
 /// Makes a directory for keys and configuration, readable by its owner alone.

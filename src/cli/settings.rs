@@ -46,12 +46,7 @@ impl Settings {
             Some(file) => file.clone(),
             None => default_file(environment)?,
         };
-        let from_file = match std::fs::read_to_string(&file) {
-            Ok(text) => FileSettings::parse(&text, &file)?,
-            // Nobody need have one: flags or the environment may say all.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => FileSettings::default(),
-            Err(error) => return Err(CliError::usage(format!("cannot read {}: {error}", file.display()))),
-        };
+        let from_file = FileSettings::load(&file)?;
         Settings::combine(global, environment, file, from_file)
     }
 
@@ -67,7 +62,9 @@ impl Settings {
             (None, Some(url), _) => url,
             (None, None, Some(text)) => ServerUrl::parse(text)
                 .map_err(|error| CliError::usage(format!("server in {}: {error}", file.display())))?,
-            (None, None, None) => ServerUrl::parse(DEFAULT_SERVER).map_err(|error| CliError::usage(error.to_string()))?,
+            (None, None, None) => {
+                ServerUrl::parse(DEFAULT_SERVER).map_err(|error| CliError::usage(error.to_string()))?
+            }
         };
         let key = |flag: &Option<PathBuf>, name: Option<&'static str>, in_file: &Option<PathBuf>| {
             let from_variable = || {
@@ -76,17 +73,35 @@ impl Settings {
                 Some(KeySource::Variable { name, hex })
             };
             let from_flag = flag.clone().map(KeySource::File);
-            from_flag.or_else(from_variable).or_else(|| in_file.clone().map(KeySource::File))
+            from_flag
+                .or_else(from_variable)
+                .or_else(|| in_file.clone().map(KeySource::File))
         };
-        let operator_key = key(&global.key, Some("COLONIES_RUNTIMEPRVKEY"), &from_file.operator_key);
-        let colony_key = key(&global.colony_key, Some("COLONIES_COLONYPRVKEY"), &from_file.colony_key);
-        let server_key = key(&global.server_key, Some("COLONIES_SERVERPRVKEY"), &from_file.server_key);
+        let operator_key = key(
+            &global.key,
+            Some("COLONIES_RUNTIMEPRVKEY"),
+            &from_file.operator_key,
+        );
+        let colony_key = key(
+            &global.colony_key,
+            Some("COLONIES_COLONYPRVKEY"),
+            &from_file.colony_key,
+        );
+        let server_key = key(
+            &global.server_key,
+            Some("COLONIES_SERVERPRVKEY"),
+            &from_file.server_key,
+        );
         let runtime_id = match &operator_key {
             // The id stands beside the key in the environment; one of them alone says nothing about the other.
             Some(KeySource::Variable { .. }) => variable("COLONIES_RUNTIMEID"),
             _ => None,
         };
-        let colony = global.colony.clone().or_else(|| variable("COLONIES_COLONYID")).or_else(|| from_file.colony.clone());
+        let colony = global
+            .colony
+            .clone()
+            .or_else(|| variable("COLONIES_COLONYID"))
+            .or_else(|| from_file.colony.clone());
         if let Some(colony) = &colony
             && colony.len() != ID_LENGTH
         {
@@ -206,11 +221,19 @@ fn server_from(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Serve
     let tls = match variable("COLONIES_TLS").as_deref() {
         None | Some("false") => false,
         Some("true") => true,
-        Some(other) => return Err(CliError::usage(format!("COLONIES_TLS is {other:?}; it must be true or false"))),
+        Some(other) => {
+            return Err(CliError::usage(format!(
+                "COLONIES_TLS is {other:?}; it must be true or false"
+            )));
+        }
     };
     let port = variable("COLONIES_SERVERPORT").unwrap_or_else(|| "50080".to_owned());
     // A bare IPv6 address needs its brackets.
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    let host = if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host
+    };
     let url = format!("{}://{host}:{port}", if tls { "https" } else { "http" });
     ServerUrl::parse(&url)
         .map(Some)
@@ -241,18 +264,31 @@ mod tests {
     const COLONY: &str = "1111111111111111111111111111111111111111111111111111111111111111";
     const OTHER: &str = "2222222222222222222222222222222222222222222222222222222222222222";
 
-    fn combined(global: Global, environment: &[(&str, &str)], file: &str) -> Result<Settings, String> {
-        let environment: HashMap<String, String> =
-            environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    fn in_file() -> FileSettings {
+        FileSettings {
+            server: Some("http://file:1".to_owned()),
+            colony: Some(OTHER.to_owned()),
+            operator_key: Some("/home/op/op.key".into()),
+            ..FileSettings::default()
+        }
+    }
+
+    fn combined(
+        global: Global,
+        environment: &[(&str, &str)],
+        from_file: FileSettings,
+    ) -> Result<Settings, String> {
+        let environment: HashMap<String, String> = environment
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         let path = PathBuf::from("/home/op/config.toml");
-        let from_file = FileSettings::parse(file, &path).unwrap();
         Settings::combine(&global, &|name| environment.get(name).cloned(), path, from_file)
             .map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_flag_stands_over_the_environment_and_that_over_the_file() {
-        let file = format!("server = \"http://file:1\"\ncolony = \"{OTHER}\"\noperator_key = \"op.key\"");
         let environment = [
             ("COLONIES_SERVERHOST", "env"),
             ("COLONIES_SERVERPORT", "2"),
@@ -260,23 +296,32 @@ mod tests {
             ("COLONIES_COLONYID", COLONY),
             ("COLONIES_RUNTIMEPRVKEY", OTHER),
         ];
-        let nothing = combined(Global::default(), &[], "").unwrap();
+        let nothing = combined(Global::default(), &[], FileSettings::default()).unwrap();
         assert_eq!(nothing.server.as_str(), DEFAULT_SERVER);
-        let from_file = combined(Global::default(), &[], &file).unwrap();
+        let from_file = combined(Global::default(), &[], in_file()).unwrap();
         assert_eq!(from_file.server.as_str(), "http://file:1");
         assert_eq!(from_file.colony.as_deref(), Some(OTHER));
-        assert_eq!(from_file.operator_key, Some(KeySource::File("/home/op/op.key".into())));
-        let from_environment = combined(Global::default(), &environment, &file).unwrap();
+        assert_eq!(
+            from_file.operator_key,
+            Some(KeySource::File("/home/op/op.key".into()))
+        );
+        let from_environment = combined(Global::default(), &environment, in_file()).unwrap();
         assert_eq!(from_environment.server.as_str(), "https://env:2");
         assert_eq!(from_environment.colony.as_deref(), Some(COLONY));
-        assert!(matches!(from_environment.operator_key, Some(KeySource::Variable { name: "COLONIES_RUNTIMEPRVKEY", .. })));
+        assert!(matches!(
+            from_environment.operator_key,
+            Some(KeySource::Variable {
+                name: "COLONIES_RUNTIMEPRVKEY",
+                ..
+            })
+        ));
         let flags = Global {
             server: Some(ServerUrl::parse("http://flag:3").unwrap()),
             colony: Some(OTHER.to_owned()),
             key: Some("k".into()),
             ..Global::default()
         };
-        let from_flags = combined(flags, &environment, &file).unwrap();
+        let from_flags = combined(flags, &environment, in_file()).unwrap();
         assert_eq!(from_flags.server.as_str(), "http://flag:3");
         assert_eq!(from_flags.colony.as_deref(), Some(OTHER));
         assert_eq!(from_flags.operator_key, Some(KeySource::File("k".into())));
@@ -285,39 +330,66 @@ mod tests {
     #[test]
     fn the_environment_is_read_as_the_original_reads_it() {
         let server = |environment: &[(&str, &str)]| {
-            combined(Global::default(), environment, "").map(|settings| settings.server.as_str().to_owned())
+            combined(Global::default(), environment, FileSettings::default())
+                .map(|settings| settings.server.as_str().to_owned())
         };
         assert_eq!(server(&[("COLONIES_SERVERHOST", "h")]).unwrap(), "http://h:50080");
-        assert_eq!(server(&[("COLONIES_SERVERHOST", "::1"), ("COLONIES_TLS", "false")]).unwrap(), "http://[::1]:50080");
+        assert_eq!(
+            server(&[("COLONIES_SERVERHOST", "::1"), ("COLONIES_TLS", "false")]).unwrap(),
+            "http://[::1]:50080"
+        );
         // Without a host the port is that of nothing; an empty variable is none.
-        assert_eq!(server(&[("COLONIES_SERVERPORT", "9"), ("COLONIES_SERVERHOST", "")]).unwrap(), DEFAULT_SERVER);
+        assert_eq!(
+            server(&[("COLONIES_SERVERPORT", "9"), ("COLONIES_SERVERHOST", "")]).unwrap(),
+            DEFAULT_SERVER
+        );
         for environment in [
             [("COLONIES_SERVERHOST", "h"), ("COLONIES_TLS", "yes")],
             [("COLONIES_SERVERHOST", "h"), ("COLONIES_SERVERPORT", "x")],
         ] {
-            assert!(server(&environment).unwrap_err().contains("COLONIES_"), "{environment:?}");
+            assert!(
+                server(&environment).unwrap_err().contains("COLONIES_"),
+                "{environment:?}"
+            );
         }
     }
 
     #[test]
     fn keys_that_do_not_belong_together_are_refused() {
         let environment = [("COLONIES_RUNTIMEPRVKEY", COLONY), ("COLONIES_RUNTIMEID", OTHER)];
-        let settings = combined(Global::default(), &environment, "").unwrap();
+        let settings = combined(Global::default(), &environment, FileSettings::default()).unwrap();
         let error = settings.as_operator().err().unwrap().to_string();
         assert!(error.contains("COLONIES_RUNTIMEID"), "{error}");
         let environment = [("COLONIES_COLONYPRVKEY", COLONY), ("COLONIES_COLONYID", OTHER)];
-        let settings = combined(Global::default(), &environment, "").unwrap();
-        assert!(settings.as_colony_owner().err().unwrap().to_string().contains(OTHER));
+        let settings = combined(Global::default(), &environment, FileSettings::default()).unwrap();
+        assert!(
+            settings
+                .as_colony_owner()
+                .err()
+                .unwrap()
+                .to_string()
+                .contains(OTHER)
+        );
         // The colony follows from its key.
-        let settings = combined(Global::default(), &environment[..1], "").unwrap();
-        assert_eq!(settings.colony().unwrap(), PrivateKey::from_hex(COLONY).unwrap().id());
-        let short = Global { colony: Some("dev".into()), ..Global::default() };
-        assert!(combined(short, &[], "").unwrap_err().contains("64 hex digits"));
+        let settings = combined(Global::default(), &environment[..1], FileSettings::default()).unwrap();
+        assert_eq!(
+            settings.colony().unwrap(),
+            PrivateKey::from_hex(COLONY).unwrap().id()
+        );
+        let short = Global {
+            colony: Some("dev".into()),
+            ..Global::default()
+        };
+        assert!(
+            combined(short, &[], FileSettings::default())
+                .unwrap_err()
+                .contains("64 hex digits")
+        );
     }
 
     #[test]
     fn a_missing_key_names_the_remedy() {
-        let settings = combined(Global::default(), &[], "").unwrap();
+        let settings = combined(Global::default(), &[], FileSettings::default()).unwrap();
         let remedy = |error: Option<CliError>| error.unwrap().to_string();
         assert!(remedy(settings.as_operator().err()).contains("outpost operator init"));
         assert!(remedy(settings.as_colony_owner().err()).contains("--colony-key"));
@@ -327,7 +399,12 @@ mod tests {
 
     #[test]
     fn a_key_is_not_shown() {
-        let settings = combined(Global::default(), &[("COLONIES_RUNTIMEPRVKEY", OTHER)], "").unwrap();
+        let settings = combined(
+            Global::default(),
+            &[("COLONIES_RUNTIMEPRVKEY", OTHER)],
+            FileSettings::default(),
+        )
+        .unwrap();
         assert!(!format!("{settings:?}").contains(OTHER));
     }
 
@@ -337,8 +414,14 @@ mod tests {
             let pairs: HashMap<&str, &str> = pairs.iter().copied().collect();
             default_file(&|name| pairs.get(name).map(|value| (*value).to_owned()))
         };
-        assert_eq!(at(&[("HOME", "/home/a")]).unwrap(), Path::new("/home/a/.config/outpost/config.toml"));
-        assert_eq!(at(&[("HOME", "/home/a"), ("XDG_CONFIG_HOME", "/x")]).unwrap(), Path::new("/x/outpost/config.toml"));
+        assert_eq!(
+            at(&[("HOME", "/home/a")]).unwrap(),
+            Path::new("/home/a/.config/outpost/config.toml")
+        );
+        assert_eq!(
+            at(&[("HOME", "/home/a"), ("XDG_CONFIG_HOME", "/x")]).unwrap(),
+            Path::new("/x/outpost/config.toml")
+        );
         assert!(at(&[]).is_err());
     }
 }

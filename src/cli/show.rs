@@ -90,7 +90,10 @@ pub fn processes(processes: &[Process], names: &Names) -> String {
             ]
         })
         .collect();
-    table(["PROCESS", "STATE", "CALL", "RUNTIME", "SUBMITTED (UTC)", "ERROR"], &rows)
+    table(
+        ["PROCESS", "STATE", "CALL", "RUNTIME", "SUBMITTED (UTC)", "ERROR"],
+        &rows,
+    )
 }
 
 /// Runtimes as a table.
@@ -127,7 +130,13 @@ pub fn process(process: &Process, names: &Names) -> String {
         let id = &process.assigned_runtime_id;
         rows.push(("runtime", format!("{} ({})", names.name(id), short(id))));
     } else if !process.spec.conditions.runtime_ids.is_empty() {
-        let only: Vec<&str> = process.spec.conditions.runtime_ids.iter().map(|id| names.name(id)).collect();
+        let only: Vec<&str> = process
+            .spec
+            .conditions
+            .runtime_ids
+            .iter()
+            .map(|id| names.name(id))
+            .collect();
         rows.push(("only", only.join(", ")));
     }
     rows.push(("submitted", format!("{} UTC", moment(process.submission_time))));
@@ -136,8 +145,10 @@ pub fn process(process: &Process, names: &Names) -> String {
             rows.push((name, format!("{} UTC", moment(time))));
         }
     }
-    if let (true, Some(took)) = (process.state.is_final(), process.end_time.since(process.start_time))
-        && !process.start_time.is_never()
+    if let (true, Some(took)) = (
+        process.state.is_final(),
+        process.end_time.since(process.start_time),
+    ) && !process.start_time.is_never()
     {
         rows.push(("took", format!("{:.3} s", took.as_secs_f64())));
     }
@@ -152,7 +163,11 @@ pub fn process(process: &Process, names: &Names) -> String {
             limit(process.spec.max_wait_time),
             limit(process.spec.max_exec_time),
             process.retries,
-            if process.spec.max_retries < 0 { "unlimited".to_owned() } else { process.spec.max_retries.to_string() }
+            if process.spec.max_retries < 0 {
+                "unlimited".to_owned()
+            } else {
+                process.spec.max_retries.to_string()
+            }
         ),
     ));
     if !process.error_message.is_empty() {
@@ -182,7 +197,11 @@ mod tests {
     fn a_process_is_shown_with_its_results() {
         let at = |text| Time::parse(text).unwrap();
         let id = "1f".repeat(32);
-        let runtime = Runtime { id: "ab".repeat(32), name: "lamp-1".into(), ..Runtime::default() };
+        let runtime = Runtime {
+            id: "ab".repeat(32),
+            name: "lamp-1".into(),
+            ..Runtime::default()
+        };
         let shown = Process {
             id: id.clone(),
             assigned_runtime_id: runtime.id.clone(),
@@ -202,7 +221,10 @@ mod tests {
                 args: Some(vec!["now".into()]),
                 max_exec_time: 10,
                 max_wait_time: -1,
-                conditions: Conditions { runtime_type: "cli".into(), ..Conditions::default() },
+                conditions: Conditions {
+                    runtime_type: "cli".into(),
+                    ..Conditions::default()
+                },
                 ..ProcessSpec::default()
             },
             ..Process::default()
@@ -218,13 +240,22 @@ mod tests {
             )
         );
         let row = processes(&[shown], &names);
-        assert!(row.lines().nth(1).unwrap().starts_with("1f1f1f1f1f1f  successful  lamp.on now  lamp-1"), "{row}");
+        assert!(
+            row.lines()
+                .nth(1)
+                .unwrap()
+                .starts_with("1f1f1f1f1f1f  successful  lamp.on now  lamp-1"),
+            "{row}"
+        );
     }
 
     #[test]
     fn times_are_short_and_never_is_a_dash() {
         assert_eq!(moment(Time::NEVER), "-");
-        assert_eq!(moment(Time::parse("2022-08-04T02:08:31.5Z").unwrap()), "2022-08-04 02:08:31");
+        assert_eq!(
+            moment(Time::parse("2022-08-04T02:08:31.5Z").unwrap()),
+            "2022-08-04 02:08:31"
+        );
         assert_eq!(short("abc"), "abc");
     }
 }

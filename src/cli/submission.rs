@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use crate::client::{Caller, ClientError};
 use crate::protocol::model::{Process, ProcessSpec, ProcessState, SUBMISSION_ID};
-use crate::protocol::{PrivateKey, Refusal};
 
 /// How long after a lost reply the submission is looked for.
 const LOOKING: Duration = Duration::from_secs(15);
@@ -90,7 +89,9 @@ pub async fn submit(
             // This one was not executed, but one before it may have been.
             Err(error) => unsure.take().map_or_else(|| Err(error), Ok)?,
         };
-        tell(format!("no answer to the submission {id} ({cause}); looking whether it is there"));
+        tell(format!(
+            "no answer to the submission {id} ({cause}); looking whether it is there"
+        ));
         let unknown = |cause| SubmitError::Unknown {
             submission_id: id.clone(),
             cause,
@@ -137,7 +138,11 @@ async fn look(caller: &Caller, colony: &str, id: &str, seconds: i64) -> Result<L
         let list = caller.history(colony, "", seconds, state).await?;
         dedupes &= list.stamps.is_outpost_hub();
         let own = list.value.into_iter().find(|process| {
-            process.spec.env.get(SUBMISSION_ID).is_some_and(|found| found == id)
+            process
+                .spec
+                .env
+                .get(SUBMISSION_ID)
+                .is_some_and(|found| found == id)
         });
         if let Some(process) = own {
             return Ok(Look::Found(Box::new(process)));
@@ -162,7 +167,7 @@ mod tests {
     use crate::client::{Client, Exchange, Exchanging, Stamps, Transport, TransportError, Unreachable};
     use crate::clock::BootTime;
     use crate::protocol::dialect::Dialect;
-    use crate::protocol::{Answer, Envelope, Kind, Reply, Request, Time};
+    use crate::protocol::{Answer, Envelope, Kind, PrivateKey, Refusal, Reply, Request, Time};
 
     /// A server that loses what it is told to lose.
     #[derive(Default)]
@@ -196,11 +201,18 @@ mod tests {
         fn store(&mut self, spec: ProcessSpec) -> Process {
             let id = spec.env[SUBMISSION_ID].clone();
             if self.hub
-                && let Some(there) = self.stored.iter().find(|process| process.spec.env[SUBMISSION_ID] == id)
+                && let Some(there) = self
+                    .stored
+                    .iter()
+                    .find(|process| process.spec.env[SUBMISSION_ID] == id)
             {
                 return there.clone();
             }
-            let process = Process { id: format!("process {}", self.stored.len()), spec, ..Process::default() };
+            let process = Process {
+                id: format!("process {}", self.stored.len()),
+                spec,
+                ..Process::default()
+            };
             self.stored.push(process.clone());
             process
         }
@@ -218,7 +230,9 @@ mod tests {
                     }
                     match answered {
                         Answered::Yes => Ok(Some(Answer::Process(Box::new(process)))),
-                        Answered::Lost => Err(TransportError::Lost { reason: "test".into() }),
+                        Answered::Lost => Err(TransportError::Lost {
+                            reason: "test".into(),
+                        }),
                         Answered::Unreachable => Err(TransportError::Unreachable(Unreachable::Refused)),
                         Answered::Refused => Ok(None),
                     }
@@ -231,7 +245,12 @@ mod tests {
                     {
                         self.store(spec);
                     }
-                    let found = self.stored.iter().filter(|process| process.state == state).cloned().collect();
+                    let found = self
+                        .stored
+                        .iter()
+                        .filter(|process| process.state == state)
+                        .cloned()
+                        .collect();
                     Ok(Some(Answer::Processes(found)))
                 }
                 other => panic!("{other:?}"),
@@ -251,11 +270,12 @@ mod tests {
             let mut world = self.0.lock().unwrap();
             let answer = world.answer(request).map(|answer| {
                 let reply = match answer {
-                    Some(answer) => Reply::success(dialect.payload_type(kind), dialect.encode_answer(kind, &answer)),
-                    None => Reply::failure(&dialect.failure(
-                        Some(Kind::Submit),
-                        &Refusal::NotApproved { caller: "x".into() },
-                    )),
+                    Some(answer) => {
+                        Reply::success(dialect.payload_type(kind), dialect.encode_answer(kind, &answer))
+                    }
+                    None => Reply::failure(
+                        &dialect.failure(Some(Kind::Submit), &Refusal::NotApproved { caller: "x".into() }),
+                    ),
                 };
                 Exchange {
                     status: 200,
@@ -281,7 +301,11 @@ mod tests {
         hub: bool,
         fates: &[(Stored, Answered)],
     ) -> (Result<(Process, How), SubmitError>, Arc<Mutex<World>>) {
-        let world = Arc::new(Mutex::new(World { hub, fates: fates.to_vec(), ..World::default() }));
+        let world = Arc::new(Mutex::new(World {
+            hub,
+            fates: fates.to_vec(),
+            ..World::default()
+        }));
         let key = PrivateKey::from_hex(&"22".repeat(32)).unwrap();
         let caller = Client::new(Line(world.clone()), Dialect::Runtime).with_key(key);
         let result = submit(&caller, ProcessSpec::default(), &mut |_| ()).await;
@@ -364,7 +388,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_chosen_id_is_looked_for_first() {
-        let world = Arc::new(Mutex::new(World { fates: vec![(Stored::Yes, Answered::Yes)], ..World::default() }));
+        let world = Arc::new(Mutex::new(World {
+            fates: vec![(Stored::Yes, Answered::Yes)],
+            ..World::default()
+        }));
         let key = PrivateKey::from_hex(&"22".repeat(32)).unwrap();
         let caller = Client::new(Line(world.clone()), Dialect::Runtime).with_key(key);
         let spec = ProcessSpec {

@@ -83,7 +83,10 @@ pub async fn until_the_end(
         if let Some(timeout) = timeout
             && start.elapsed() + pause > timeout
         {
-            let state = seen.map_or_else(|| "in an unknown state".to_owned(), |seen| show::state(seen.state));
+            let state = seen.map_or_else(
+                || "in an unknown state".to_owned(),
+                |seen| show::state(seen.state),
+            );
             return Err(CliError::Unfinished(format!(
                 "the process is still {state} after {} s; go on watching with: outpost get {id} --watch",
                 timeout.as_secs()
@@ -108,7 +111,10 @@ fn change(process: &Process, before: Option<&Seen>, names: &Names) -> String {
             ),
             _ => state,
         },
-        ProcessState::Running => format!("running on {}", printable(names.name(&process.assigned_runtime_id))),
+        ProcessState::Running => format!(
+            "running on {}",
+            printable(names.name(&process.assigned_runtime_id))
+        ),
         ProcessState::Failed => format!("failed: {}", printable(&process.error_message)),
         _ => state,
     }

@@ -1,4 +1,4 @@
 //! The companion server.
+pub mod engine;
 pub mod ledger;
 pub mod service;
-pub mod engine;
