@@ -3,6 +3,7 @@
 //! Nothing here waits, asks or acts. Section numbers are those of docs/fence.md. Journal, confirmation and
 //! supervision will join as further inputs of the same decisions.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -172,13 +173,16 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// What a verb's error means. `text` is what whoever submitted it shall read.
-    pub fn of_error(error: &VerbError, text: String) -> Self {
+    /// What a verb's error means. `text` is what whoever submitted it shall read; `stopping` says that the agent
+    /// cancels its verbs (else another verb did, and that is this one's failure).
+    pub fn of_error(error: &VerbError, text: String, stopping: bool) -> Self {
         match error {
             VerbError::LeaseOver => Ending::LeaseOver,
-            VerbError::Cancelled { .. } | VerbError::Gone { .. } => Ending::Stopped(text),
-            VerbError::NotSafe { cause, .. } => Ending::of_error(cause, text),
-            VerbError::Usage { .. }
+            VerbError::Cancelled { .. } | VerbError::Gone { .. } if stopping => Ending::Stopped(text),
+            VerbError::NotSafe { cause, .. } => Ending::of_error(cause, text, stopping),
+            VerbError::Cancelled { .. }
+            | VerbError::Gone { .. }
+            | VerbError::Usage { .. }
             | VerbError::UnknownVerb { .. }
             | VerbError::Overran { .. }
             | VerbError::Failed(_)
@@ -225,6 +229,57 @@ pub fn verdict(ending: Ending, effect: Effect, lease: Option<Lease>) -> Verdict 
         // Without a lease nobody would ever put it back.
         (Ending::LeaseOver, _) => Verdict::Close(Close::Failed(VerbError::LeaseOver.to_string())),
         (Ending::Stopped(text), _) => Verdict::Close(Close::Failed(text)),
+    }
+}
+
+/// *Once* verbs begin at most once per process (3). These are the marks of those that did, in memory: the journal will
+/// keep them over a restart. Bounded; the oldest go first.
+#[derive(Debug, Default)]
+pub struct Begun {
+    marks: VecDeque<Mark>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    attempt: Attempt,
+    outcome: Option<String>,
+}
+
+/// So many marks are kept.
+const MARKS: usize = 4096;
+
+impl Begun {
+    /// Marks an attempt at a *once* verb as begun.
+    ///
+    /// # Errors
+    /// It began before; the text says in which attempt and what came of it.
+    pub fn mark(&mut self, attempt: &Attempt) -> Result<(), String> {
+        if let Some(mark) = self.find(&attempt.process_id) {
+            let number = mark.attempt.retries.saturating_add(1);
+            let outcome = mark.outcome.as_deref().unwrap_or("not done yet");
+            return Err(format!("already begun in attempt {number}: {outcome}"));
+        }
+        if self.marks.len() == MARKS {
+            self.marks.pop_front();
+        }
+        self.marks.push_back(Mark {
+            attempt: attempt.clone(),
+            outcome: None,
+        });
+        Ok(())
+    }
+
+    /// Notes what came of it, for those who ask later.
+    pub fn note(&mut self, process_id: &str, outcome: String) {
+        if let Some(mark) = self.find(process_id) {
+            mark.outcome = Some(outcome);
+        }
+    }
+
+    fn find(&mut self, process_id: &str) -> Option<&mut Mark> {
+        self.marks
+            .iter_mut()
+            .find(|mark| mark.attempt.process_id == process_id)
     }
 }
 
@@ -404,12 +459,43 @@ mod tests {
             cause: Box::new(VerbError::LeaseOver),
             fault: "stuck".to_owned(),
         };
-        assert_eq!(Ending::of_error(&not_safe, text()), Ending::LeaseOver);
+        assert_eq!(Ending::of_error(&not_safe, text(), false), Ending::LeaseOver);
         let overran = VerbError::Overran { max_time: seconds(1) };
-        assert_eq!(Ending::of_error(&overran, text()), Ending::Failed(text()));
+        assert_eq!(Ending::of_error(&overran, text(), true), Ending::Failed(text()));
         let cancelled = VerbError::Cancelled {
             reason: "stop".to_owned(),
         };
-        assert_eq!(Ending::of_error(&cancelled, text()), Ending::Stopped(text()));
+        assert_eq!(
+            Ending::of_error(&cancelled, text(), true),
+            Ending::Stopped(text())
+        );
+        assert_eq!(
+            Ending::of_error(&cancelled, text(), false),
+            Ending::Failed(text())
+        );
+    }
+
+    #[test]
+    fn a_once_verb_is_marked_once_and_its_outcome_told() {
+        let mut begun = Begun::default();
+        let first = Attempt::of(&process());
+        let mut second = first.clone();
+        second.retries = 1;
+        assert_eq!(begun.mark(&first), Ok(()));
+        assert_eq!(
+            begun.mark(&second).unwrap_err(),
+            "already begun in attempt 1: not done yet"
+        );
+        begun.note("p", "the lease ended".to_owned());
+        assert_eq!(
+            begun.mark(&second).unwrap_err(),
+            "already begun in attempt 1: the lease ended"
+        );
+        for n in 0..MARKS {
+            let mut other = first.clone();
+            other.process_id = n.to_string();
+            assert_eq!(begun.mark(&other), Ok(()));
+        }
+        assert_eq!(begun.mark(&second), Ok(()), "bounded: the oldest was forgotten");
     }
 }

@@ -149,7 +149,8 @@ impl Outbox {
 
     /// When there will be something to send; `None`: when something is pushed.
     pub fn next_due(&self) -> Option<BootTime> {
-        self.entries.iter().map(|entry| entry.due).min()
+        let due = |entry: &Entry| entry.due.min(entry.report.not_after.unwrap_or(entry.due));
+        self.entries.iter().map(due).min()
     }
 
     /// Takes what came of a step for a process. The entry that thereby left the outbox, if it did.
