@@ -1,0 +1,156 @@
+//! What goes wrong with devices and verbs. Every text says what, where and what to do.
+
+use std::time::Duration;
+
+use super::duration::format_duration;
+use super::gpio::{GpioError, Level};
+
+/// Why a verb did not end well. `to_string()` is the whole text for the process's error message.
+#[derive(Debug, thiserror::Error)]
+pub enum VerbError {
+    /// The arguments were wrong; nothing was done.
+    #[error("{problem}; usage: {usage}")]
+    Usage {
+        /// What was wrong with which argument.
+        problem: String,
+        /// How to write it: `lamp.pulse <duration>`.
+        usage: String,
+    },
+    /// The device has no such verb; nothing was done.
+    #[error("{device} has no verb {verb:?}; it has: {}", known.join(", "))]
+    UnknownVerb {
+        /// The device.
+        device: String,
+        /// What was asked for.
+        verb: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The verb was stopped before it was done.
+    #[error("cancelled: {reason}")]
+    Cancelled {
+        /// Who stopped it and why, as given to [`super::Cancellation::cancel`].
+        reason: String,
+    },
+    /// The effective end of the lease was reached before the verb was done (docs/fence.md, section 2).
+    #[error("the lease ended before the verb was done; give the process a longer maxexectime")]
+    LeaseOver,
+    /// The verb took longer than it ever may, whatever the lease says.
+    #[error("not done within {}, the longest this verb may take", format_duration(*max_time))]
+    Overran {
+        /// [`super::Verb::max_time`] of the verb.
+        max_time: Duration,
+    },
+    /// The device acted or tried to, and it went wrong.
+    #[error(transparent)]
+    Failed(#[from] DeviceError),
+    /// The verb panicked: a defect of this program, which goes on.
+    #[error("{device}.{verb} panicked: {text}; this is a defect of outpost, please report it")]
+    Panicked {
+        /// The device.
+        device: String,
+        /// The verb.
+        verb: String,
+        /// What the panic said.
+        text: String,
+    },
+    /// The device's owner task has ended: the agent is stopping.
+    #[error("{device} is closed: the agent is stopping")]
+    Gone {
+        /// The device.
+        device: String,
+    },
+    /// The device is doing something else and the call may not wait (longer); nothing was done.
+    #[error("busy with {running}: {device} does one thing at a time; submit again later")]
+    Busy {
+        /// The device.
+        device: String,
+        /// What it is busy with: the process, or the verb where no process is known.
+        running: String,
+    },
+    /// Making the device safe failed earlier and has not succeeded since; nothing was done.
+    #[error("{device} is faulted and takes no commands until it could be made safe: {fault}")]
+    Faulted {
+        /// The device.
+        device: String,
+        /// What went wrong when it was made safe.
+        fault: String,
+    },
+    /// The verb ended badly, and then the device could not be made safe either.
+    #[error("{cause}; and then it could not be made safe: {fault}")]
+    NotSafe {
+        /// How the verb ended.
+        cause: Box<VerbError>,
+        /// Why the device is not safe.
+        fault: String,
+    },
+}
+
+/// Why a device could not be opened, could not act or could not be made safe.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The GPIO line or chip refused.
+    #[error("{device}: cannot {action}: {cause}")]
+    Gpio {
+        /// The device.
+        device: String,
+        /// What was being done: `open its line`, `switch on`.
+        action: String,
+        /// What the backend said.
+        cause: GpioError,
+    },
+    /// The line does not have the level that was just set.
+    #[error(
+        "{device}: {line} reads back {read} after setting {set}: check the wiring for a short, \
+         and that nothing else drives the line"
+    )]
+    ReadBack {
+        /// The device.
+        device: String,
+        /// The line, as the backend describes it.
+        line: String,
+        /// What was set.
+        set: Level,
+        /// What was read.
+        read: Level,
+    },
+    /// Making safe took longer than [`super::Device::time_to_safe`] and its allowance.
+    #[error("{device}: was not safe after {}: it does not answer", format_duration(*waited))]
+    SafeTimedOut {
+        /// The device.
+        device: String,
+        /// How long it was given.
+        waited: Duration,
+    },
+    /// Making safe panicked: a defect of this program.
+    #[error("{device}: making it safe panicked: {text}; this is a defect of outpost, please report it")]
+    SafePanicked {
+        /// The device.
+        device: String,
+        /// What the panic said.
+        text: String,
+    },
+    /// The device's owner task has ended.
+    #[error("{device}: closed: the agent is stopping")]
+    Gone {
+        /// The device.
+        device: String,
+    },
+    /// The name cannot be part of a function's name.
+    #[error(
+        "{name:?} cannot be a device's name: use 1 to 64 letters, digits, `_` and `-`, \
+         since `NAME.verb` is what processes call"
+    )]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The device sits on a GPIO line and no GPIO backend was opened.
+    #[error("{device}: a {kind} needs a GPIO backend; set backend = \"auto\" under [gpio]")]
+    NoGpio {
+        /// The device.
+        device: String,
+        /// Its kind.
+        kind: &'static str,
+    },
+}

@@ -1,0 +1,645 @@
+//! One owner task per device: it alone touches the device, and does one verb at a time.
+//!
+//! The task stops a verb when its caller does, when its lease or its longest time is over, or when a preempting
+//! verb comes; it makes the device safe after every verb that may have left it half way; and it outlives a verb
+//! that panics. What it was told last counts: a preempting verb also turns away everything that waited.
+//!
+//! | a verb ends | the device is then |
+//! | --- | --- |
+//! | well | as the verb left it (latched) |
+//! | with a usage error, or before it began | untouched |
+//! | failed, cancelled, over its time (not *read*) | made safe |
+//! | stopped by a preempting verb (not *read*) | left to that verb; made safe if that ends badly |
+//! | by a panic, whatever its effect | made safe |
+//!
+//! A device that cannot be made safe is *faulted*: only reading, preempting and making safe are let through.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use super::{
+    Call, Cancellation, Context, Device, DeviceError, Effect, Limit, Outcome, Probe, Urgency, Verb,
+    VerbError, lock,
+};
+use crate::clock::{BootTime, SharedClock};
+
+/// How long a stopped verb may take to return before its future is dropped wherever it waits. Well within the
+/// margin that every lease keeps (docs/fence.md, section 2: 250 ms, or a tenth of `maxexectime`).
+pub const STOP_GRACE: Duration = Duration::from_millis(50);
+/// What making safe may take beyond [`Device::time_to_safe`].
+pub const SAFE_ALLOWANCE: Duration = Duration::from_secs(5);
+/// So many messages may lie before an owner task. More than one verb comes only by preempting.
+const QUEUE: usize = 16;
+/// So many calls may wait for a busy device.
+const WAITING_MAX: usize = 64;
+
+/// What a device is busy with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The verb.
+    pub verb: String,
+    /// The process for which it runs, if the caller named one.
+    pub process: Option<String>,
+}
+
+impl std::fmt::Display for Running {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.process {
+            Some(process) => out.write_str(process),
+            None => out.write_str(&self.verb),
+        }
+    }
+}
+
+/// The way to a device: cheap to clone, usable from every task.
+#[derive(Clone)]
+pub struct DeviceHandle {
+    // Only handles hold senders: when the last handle goes, the owner task makes the device safe and ends.
+    queue: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// What handles and owner task both see.
+struct Shared {
+    name: String,
+    kind: &'static str,
+    verbs: Vec<Verb>,
+    /// Taken away at the end, since it may share the device's line or port, which is to be released then.
+    probe: Mutex<Option<Arc<dyn Probe>>>,
+    /// One permit: whoever holds it has the device. Taken before a verb is sent, returned before it is answered.
+    slot: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    running: Mutex<Option<Running>>,
+    time_to_safe: Mutex<Duration>,
+    /// Counts what stops the device from outside; whoever waits while it rises is turned away.
+    overtaken: watch::Sender<u64>,
+    fault: watch::Sender<Option<String>>,
+}
+
+/// A verb on its way to the device.
+struct Job {
+    call: Call,
+    verb: Verb,
+    context: Context,
+    /// The device's slot. A preempting verb comes without if another verb holds it, and inherits that.
+    permit: Option<OwnedSemaphorePermit>,
+    reply: oneshot::Sender<Result<Outcome, VerbError>>,
+}
+
+enum Command {
+    Perform(Box<Job>),
+    MakeSafe(oneshot::Sender<Result<(), DeviceError>>),
+    Shutdown(oneshot::Sender<Result<(), DeviceError>>),
+}
+
+/// Why the owner stops a verb.
+enum Stop {
+    Caller(Arc<str>),
+    Limit(Limit),
+    Preempted(String),
+    MadeSafe,
+    Shutdown,
+}
+
+impl Stop {
+    /// The reason that the device is given.
+    fn reason(&self) -> Arc<str> {
+        match self {
+            Stop::Caller(reason) => reason.clone(),
+            Stop::Limit(limit) => limit.error().to_string().into(),
+            Stop::Preempted(by) => format!("stopped by {by}").into(),
+            Stop::MadeSafe => "the device was made safe".into(),
+            Stop::Shutdown => "the agent is stopping".into(),
+        }
+    }
+
+    fn error(&self) -> VerbError {
+        match self {
+            Stop::Limit(limit) => limit.error(),
+            other => VerbError::Cancelled {
+                reason: other.reason().to_string(),
+            },
+        }
+    }
+}
+
+/// Starts a device's owner task on the current tokio runtime.
+pub fn spawn(device: Box<dyn Device>, clock: SharedClock) -> DeviceHandle {
+    let (queue, commands) = mpsc::channel(QUEUE);
+    let shared = Arc::new(Shared {
+        name: device.name().to_owned(),
+        kind: device.kind(),
+        verbs: device.verbs().to_vec(),
+        probe: Mutex::new(device.probe()),
+        slot: Arc::new(Semaphore::new(1)),
+        waiting: AtomicUsize::new(0),
+        running: Mutex::new(None),
+        time_to_safe: Mutex::new(device.time_to_safe()),
+        overtaken: watch::Sender::new(0),
+        fault: watch::Sender::new(None),
+    });
+    let owner = Owner {
+        device,
+        clock,
+        commands,
+        backlog: VecDeque::new(),
+        inherited: None,
+        owes_safe: false,
+        shared: shared.clone(),
+    };
+    tokio::spawn(owner.run());
+    DeviceHandle { queue, shared }
+}
+
+impl DeviceHandle {
+    /// The device's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// What the device is.
+    pub fn kind(&self) -> &'static str {
+        self.shared.kind
+    }
+
+    /// What the device can do.
+    pub fn verbs(&self) -> &[Verb] {
+        &self.shared.verbs
+    }
+
+    /// One of the device's verbs.
+    ///
+    /// # Errors
+    /// [`VerbError::UnknownVerb`], which lists those there are.
+    pub fn verb(&self, name: &str) -> Result<&Verb, VerbError> {
+        self.verbs()
+            .iter()
+            .find(|verb| verb.name == name)
+            .ok_or_else(|| VerbError::UnknownVerb {
+                device: self.shared.name.clone(),
+                verb: name.to_owned(),
+                known: self.verbs().iter().map(|verb| verb.name.to_string()).collect(),
+            })
+    }
+
+    /// How long making it safe takes at worst, as of the end of its last verb.
+    pub fn time_to_safe(&self) -> Duration {
+        *lock(&self.shared.time_to_safe)
+    }
+
+    /// Whether a verb holds the device (queries do not).
+    pub fn is_busy(&self) -> bool {
+        self.shared.slot.available_permits() == 0
+    }
+
+    /// The verb that runs now.
+    pub fn running(&self) -> Option<Running> {
+        lock(&self.shared.running).clone()
+    }
+
+    /// Why the device could not be made safe, while that is so; the receiver hears every change.
+    pub fn fault(&self) -> watch::Receiver<Option<String>> {
+        self.shared.fault.subscribe()
+    }
+
+    /// Performs a verb and waits for its end.
+    ///
+    /// Work waits for a busy device at most [`Context::queue_wait`]; a query is answered beside whatever runs;
+    /// a preempting verb stops what runs and turns away what waits. Dropping the future cancels the verb.
+    ///
+    /// # Errors
+    /// Every [`VerbError`].
+    pub async fn perform(&self, call: Call, context: Context) -> Result<Outcome, VerbError> {
+        let verb = self.verb(&call.verb)?.clone();
+        context.check()?;
+        let permit = match verb.urgency {
+            Urgency::Query => {
+                let probe = lock(&self.shared.probe).clone();
+                match probe {
+                    Some(probe) => return self.query(&*probe, &verb, &call, &context).await,
+                    None => Some(self.wait_for_slot(&context).await?),
+                }
+            }
+            Urgency::Work => Some(self.wait_for_slot(&context).await?),
+            Urgency::Preempt => {
+                self.turn_away_waiters();
+                self.shared.slot.clone().try_acquire_owned().ok()
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Job {
+            call,
+            verb,
+            context,
+            permit,
+            reply,
+        });
+        self.queue
+            .send(Command::Perform(job))
+            .await
+            .map_err(|_| self.gone())?;
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Stops what runs, turns away what waits and makes the device safe. Clears a fault if it succeeds.
+    ///
+    /// # Errors
+    /// The device is not safe, or its owner task has ended.
+    pub async fn make_safe(&self) -> Result<(), DeviceError> {
+        self.turn_away_waiters();
+        self.ask(Command::MakeSafe).await
+    }
+
+    /// Stops what runs, makes the device safe, ends the owner task and drops the device. Who asks a second time
+    /// is told [`DeviceError::Gone`].
+    ///
+    /// # Errors
+    /// The device is not safe, or its owner task had ended already.
+    pub async fn shutdown(&self) -> Result<(), DeviceError> {
+        self.ask(Command::Shutdown).await
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), DeviceError>>) -> Command,
+    ) -> Result<(), DeviceError> {
+        let gone = || DeviceError::Gone {
+            device: self.shared.name.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn turn_away_waiters(&self) {
+        self.shared.overtaken.send_modify(|count| *count += 1);
+    }
+
+    /// Answers a query in the caller's task.
+    async fn query(
+        &self,
+        probe: &dyn Probe,
+        verb: &Verb,
+        call: &Call,
+        context: &Context,
+    ) -> Result<Outcome, VerbError> {
+        let own = context.for_device(context.cancellation().clone(), verb.max_time);
+        tokio::select! {
+            biased;
+            result = AssertUnwindSafe(probe.query(call, &own)).catch_unwind() => {
+                result.unwrap_or_else(|panic| Err(self.shared.panicked(verb, &*panic)))
+            }
+            reason = own.cancellation().cancelled() => Err(VerbError::Cancelled { reason: reason.to_string() }),
+            limit = own.ended() => Err(limit.error()),
+        }
+    }
+
+    /// Takes the device's slot, or waits for it as long as the call may.
+    async fn wait_for_slot(&self, context: &Context) -> Result<OwnedSemaphorePermit, VerbError> {
+        let mut overtaken = self.shared.overtaken.subscribe();
+        match self.shared.slot.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(self.gone()),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {}
+        }
+        if context.queue_wait().is_zero() {
+            return Err(self.busy());
+        }
+        let waiting = Waiting::enter(&self.shared.waiting);
+        if waiting.before >= WAITING_MAX {
+            return Err(self.busy());
+        }
+        let patience = context.now() + context.queue_wait();
+        tokio::select! {
+            biased;
+            _ = overtaken.changed() => Err(VerbError::Cancelled {
+                reason: format!("{} was stopped while this call waited for it", self.shared.name),
+            }),
+            reason = context.cancellation().cancelled() => Err(VerbError::Cancelled { reason: reason.to_string() }),
+            limit = context.ended() => Err(limit.error()),
+            permit = self.shared.slot.clone().acquire_owned() => permit.map_err(|_| self.gone()),
+            () = context.clock().sleep_until(patience) => Err(self.busy()),
+        }
+    }
+
+    fn busy(&self) -> VerbError {
+        let running = self
+            .running()
+            .map_or_else(|| "another process".to_owned(), |running| running.to_string());
+        VerbError::Busy {
+            device: self.shared.name.clone(),
+            running,
+        }
+    }
+
+    fn gone(&self) -> VerbError {
+        VerbError::Gone {
+            device: self.shared.name.clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for DeviceHandle {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("DeviceHandle")
+            .field("name", &self.shared.name)
+            .field("kind", &self.shared.kind)
+            .field("running", &self.running())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts a call among those who wait, until dropped.
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    /// How many waited already.
+    before: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        Waiting {
+            count,
+            before: count.fetch_add(1, Ordering::SeqCst),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    fn panicked(&self, verb: &Verb, panic: &(dyn std::any::Any + Send)) -> VerbError {
+        let text = panic_text(panic);
+        tracing::error!(device = %self.name, verb = %verb.name, text, "verb panicked");
+        VerbError::Panicked {
+            device: self.name.clone(),
+            verb: verb.name.to_string(),
+            text,
+        }
+    }
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (None, Some(text)) => text.clone(),
+        (None, None) => "no text".to_owned(),
+    }
+}
+
+/// The task's own state.
+struct Owner {
+    device: Box<dyn Device>,
+    clock: SharedClock,
+    commands: mpsc::Receiver<Command>,
+    /// What came while a verb ran, in order.
+    backlog: VecDeque<Command>,
+    /// The slot of a verb that was preempted, for the verb that did it.
+    inherited: Option<OwnedSemaphorePermit>,
+    /// A verb was stopped half way and left to the one that preempted it.
+    owes_safe: bool,
+    shared: Arc<Shared>,
+}
+
+impl Owner {
+    async fn run(mut self) {
+        let last = loop {
+            let command = match self.backlog.pop_front() {
+                Some(command) => Some(command),
+                None => self.commands.recv().await,
+            };
+            match command {
+                Some(Command::Perform(job)) => self.perform(*job).await,
+                Some(Command::MakeSafe(reply)) => {
+                    let result = self.make_safe().await;
+                    let _ = reply.send(result);
+                }
+                Some(Command::Shutdown(reply)) => break Some(reply),
+                None => break None,
+            }
+        };
+        // Nothing new is taken; who waits in the queue or for the slot hears that the device is gone.
+        self.commands.close();
+        self.shared.slot.close();
+        let result = self.make_safe().await;
+        if let (Err(error), None) = (&result, &last) {
+            tracing::error!(device = %self.shared.name, %error, "not safe at the end");
+        }
+        // Lines and ports are released before the answer, so that who waited for it may take them.
+        *lock(&self.shared.probe) = None;
+        drop(self);
+        if let Some(reply) = last {
+            let _ = reply.send(result);
+        }
+    }
+
+    /// Performs one verb, with everything that follows from its end, and answers.
+    async fn perform(&mut self, mut job: Job) {
+        job.permit = job.permit.or_else(|| self.inherited.take());
+        let (result, stop, began) = match self.may_begin(&job) {
+            Ok(()) => {
+                *lock(&self.shared.running) = Some(Running {
+                    verb: job.verb.name.to_string(),
+                    process: job.context.process().map(str::to_owned),
+                });
+                let (result, stop) = self.attempt(&mut job).await;
+                (result, stop, true)
+            }
+            Err(error) => (Err(error), None, false),
+        };
+        let result = self.settle(&job.verb, result, stop.as_ref(), began).await;
+        if let Some(Stop::Preempted(_)) = stop {
+            self.inherited = job.permit.take();
+        }
+        *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
+        *lock(&self.shared.running) = None;
+        // The slot is free before the answer is out: who asks again at once finds the device idle.
+        drop(job.permit);
+        let _ = job.reply.send(result);
+    }
+
+    /// Whether a verb may begin; if not, the device was not touched.
+    fn may_begin(&self, job: &Job) -> Result<(), VerbError> {
+        if job.reply.is_closed() {
+            return Err(VerbError::Cancelled {
+                reason: CALLER_GONE.to_owned(),
+            });
+        }
+        job.context.check()?;
+        let fault = self.shared.fault.borrow().clone();
+        match fault {
+            Some(fault) if job.verb.effect != Effect::Read && job.verb.urgency != Urgency::Preempt => {
+                Err(VerbError::Faulted {
+                    device: self.shared.name.clone(),
+                    fault,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the device perform until it returns, or is stopped and returns or is dropped.
+    async fn attempt(&mut self, job: &mut Job) -> (Result<Outcome, VerbError>, Option<Stop>) {
+        let Job {
+            call,
+            verb,
+            context,
+            reply,
+            ..
+        } = job;
+        let token = Cancellation::new();
+        let own = context.for_device(token.clone(), verb.max_time);
+        let mut work = std::pin::pin!(AssertUnwindSafe(self.device.perform(call, &own)).catch_unwind());
+        // Something that stops verbs may have come with the one that let this one in; this one gets one chance.
+        let mut waiting = self
+            .backlog
+            .iter()
+            .find_map(|command| stop_for(command, &self.shared.name));
+        let mut stop: Option<Stop> = None;
+        let mut patience = None;
+        let ended = loop {
+            let stopped = stop.is_some();
+            let new_stop = tokio::select! {
+                biased;
+                ended = &mut work => break Some(ended),
+                () = sleep_until(&self.clock, patience) => break None,
+                () = std::future::ready(()), if !stopped && waiting.is_some() => match waiting.take() {
+                    Some(cause) => cause,
+                    None => continue,
+                },
+                limit = own.ended(), if !stopped => Stop::Limit(limit),
+                reason = context.cancellation().cancelled(), if !stopped => Stop::Caller(reason),
+                () = reply.closed(), if !stopped => Stop::Caller(CALLER_GONE.into()),
+                Some(command) = self.commands.recv(), if self.backlog.len() < QUEUE => {
+                    let cause = stop_for(&command, &self.shared.name);
+                    self.backlog.push_back(command);
+                    match cause {
+                        Some(cause) if !stopped => cause,
+                        _ => continue,
+                    }
+                }
+            };
+            token.cancel(new_stop.reason());
+            stop = Some(new_stop);
+            patience = Some(self.clock.now() + STOP_GRACE);
+        };
+        let result = match ended {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => Err(self.shared.panicked(verb, &*panic)),
+            None => {
+                tracing::warn!(device = %self.shared.name, verb = %verb.name, "verb did not stop in time; dropped");
+                Err(VerbError::Cancelled {
+                    reason: String::new(),
+                })
+            }
+        };
+        // A verb that was stopped did not end well, whatever it says; only a panic says more.
+        match (&stop, result) {
+            (_, Err(panicked @ VerbError::Panicked { .. })) => (Err(panicked), stop),
+            (Some(cause), _) => (Err(cause.error()), stop),
+            (None, result) => (result, stop),
+        }
+    }
+
+    /// Makes the device safe where the end of a verb asks for it (the table above).
+    async fn settle(
+        &mut self,
+        verb: &Verb,
+        result: Result<Outcome, VerbError>,
+        stop: Option<&Stop>,
+        began: bool,
+    ) -> Result<Outcome, VerbError> {
+        let cause = match result {
+            Ok(outcome) => {
+                // What a preempted verb left half way is settled by a preempting verb, not by a read.
+                self.owes_safe &= verb.effect == Effect::Read;
+                return Ok(outcome);
+            }
+            Err(cause) => cause,
+        };
+        let acted = began && (stop.is_some() || !matches!(cause, VerbError::Usage { .. }));
+        let half_way = acted && verb.effect != Effect::Read;
+        let needed = match (&cause, stop) {
+            (VerbError::Panicked { .. }, _) => true,
+            (_, Some(Stop::Preempted(_))) => {
+                self.owes_safe |= half_way;
+                false
+            }
+            _ => half_way || self.owes_safe,
+        };
+        if !needed {
+            return Err(cause);
+        }
+        match self.make_safe().await {
+            Ok(()) => Err(cause),
+            Err(fault) => Err(VerbError::NotSafe {
+                cause: Box::new(cause),
+                fault: fault.to_string(),
+            }),
+        }
+    }
+
+    /// Makes the device safe within its bound and keeps or clears the fault.
+    async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        let bound = self.device.time_to_safe() + SAFE_ALLOWANCE;
+        let device = self.shared.name.clone();
+        let deadline = self.clock.now() + bound;
+        let result = tokio::select! {
+            biased;
+            result = AssertUnwindSafe(self.device.make_safe()).catch_unwind() => result.unwrap_or_else(|panic| {
+                Err(DeviceError::SafePanicked { device, text: panic_text(&*panic) })
+            }),
+            () = self.clock.sleep_until(deadline) => Err(DeviceError::SafeTimedOut { device, waited: bound }),
+        };
+        let fault = result.as_ref().err().map(ToString::to_string);
+        if let Some(fault) = &fault {
+            tracing::error!(device = %self.shared.name, fault, "device is not safe");
+        } else {
+            self.owes_safe = false;
+        }
+        self.shared.fault.send_if_modified(|current| {
+            let changed = *current != fault;
+            *current = fault;
+            changed
+        });
+        result
+    }
+}
+
+/// Whoever called dropped the future.
+const CALLER_GONE: &str = "whoever asked for it no longer waits";
+
+/// Whether a command that comes while a verb runs stops that verb.
+fn stop_for(command: &Command, device: &str) -> Option<Stop> {
+    match command {
+        // A preempting verb that may not act any more must not stop others.
+        Command::Perform(job) if job.verb.urgency == Urgency::Preempt && job.context.check().is_ok() => {
+            Some(Stop::Preempted(format!("{device}.{}", job.verb.name)))
+        }
+        Command::Perform(_) => None,
+        Command::MakeSafe(_) => Some(Stop::MadeSafe),
+        Command::Shutdown(_) => Some(Stop::Shutdown),
+    }
+}
+
+/// Waits for a moment, for ever if there is none.
+async fn sleep_until(clock: &SharedClock, deadline: Option<BootTime>) {
+    match deadline {
+        Some(deadline) => clock.sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

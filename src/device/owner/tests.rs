@@ -1,0 +1,668 @@
+use super::*;
+use crate::clock::{Clock, TestClock};
+
+/// A device that logs what happens to it, each entry with the milliseconds since the start.
+struct Probed {
+    clock: SharedClock,
+    log: Log,
+    verbs: Vec<Verb>,
+    safe: Safe,
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn add(&self, clock: &SharedClock, entry: &str) {
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("{} {entry}", clock.now().as_nanos() / 1_000_000));
+    }
+
+    fn entries(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// How making safe goes.
+#[derive(Clone, Default)]
+struct Safe(Arc<Mutex<Option<&'static str>>>);
+
+const TOO_LONG: Duration = Duration::from_secs(100);
+
+fn verbs() -> Vec<Verb> {
+    let verb = |name: &'static str, effect, urgency| Verb {
+        name: name.into(),
+        usage: "".into(),
+        help: "".into(),
+        effect,
+        urgency,
+        max_time: TOO_LONG,
+    };
+    vec![
+        verb("wait", Effect::Once, Urgency::Work),
+        verb("stubborn", Effect::Once, Urgency::Work),
+        verb("fail", Effect::Set, Urgency::Work),
+        verb("usage", Effect::Set, Urgency::Work),
+        verb("panic", Effect::Once, Urgency::Work),
+        verb("set", Effect::Set, Urgency::Work),
+        verb("read-fail", Effect::Read, Urgency::Work),
+        verb("read-panic", Effect::Read, Urgency::Work),
+        verb("read-wait", Effect::Read, Urgency::Work),
+        verb("stop", Effect::Set, Urgency::Preempt),
+        verb("stop-fail", Effect::Set, Urgency::Preempt),
+        verb("stop-slow", Effect::Set, Urgency::Preempt),
+        verb("state", Effect::Read, Urgency::Query),
+        verb("state-panic", Effect::Read, Urgency::Query),
+        verb("state-slow", Effect::Read, Urgency::Query),
+    ]
+}
+
+#[async_trait::async_trait]
+impl Device for Probed {
+    fn name(&self) -> &str {
+        "dut"
+    }
+
+    fn kind(&self) -> &'static str {
+        "test"
+    }
+
+    fn verbs(&self) -> &[Verb] {
+        &self.verbs
+    }
+
+    fn time_to_safe(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn probe(&self) -> Option<Arc<dyn Probe>> {
+        Some(Arc::new(TestProbe))
+    }
+
+    async fn perform(&mut self, call: &Call, context: &Context) -> Result<Outcome, VerbError> {
+        self.log.add(&self.clock, &call.verb);
+        let failed = || {
+            Err(DeviceError::SafeTimedOut {
+                device: "dut".into(),
+                waited: Duration::from_secs(7),
+            }
+            .into())
+        };
+        match call.verb.as_str() {
+            "wait" | "read-wait" | "stop-slow" => {
+                context.progress("phase", "waiting");
+                context.sleep(Duration::from_secs(10)).await?;
+            }
+            "stubborn" => std::future::pending::<()>().await,
+            "fail" | "read-fail" | "stop-fail" => return failed(),
+            "usage" => return Err(self.verbs[3].usage_error("dut", "never good enough")),
+            "panic" | "read-panic" => panic!("at {}", "the disco"),
+            _ => {}
+        }
+        Ok(Outcome::new().with("did", &call.verb))
+    }
+
+    async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        self.log.add(&self.clock, "SAFE");
+        let how = *self.safe.0.lock().unwrap();
+        match how {
+            Some("hang") => std::future::pending().await,
+            Some("panic") => panic!("cannot"),
+            Some(_) => Err(DeviceError::SafeTimedOut {
+                device: "dut".into(),
+                waited: Duration::from_secs(3),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Probed {
+    fn drop(&mut self) {
+        self.log.add(&self.clock, "DROPPED");
+    }
+}
+
+struct TestProbe;
+
+#[async_trait::async_trait]
+impl Probe for TestProbe {
+    async fn query(&self, call: &Call, _context: &Context) -> Result<Outcome, VerbError> {
+        match call.verb.as_str() {
+            "state-panic" => panic!("in a query"),
+            "state-slow" => std::future::pending().await,
+            _ => Ok(Outcome::new().with("state", "fine")),
+        }
+    }
+}
+
+struct Bench {
+    clock: Arc<TestClock>,
+    log: Log,
+    safe: Safe,
+    handle: DeviceHandle,
+}
+
+fn bench() -> Bench {
+    let clock = TestClock::new(0);
+    let (log, safe) = (Log::default(), Safe::default());
+    let device = Probed {
+        clock: clock.clone(),
+        log: log.clone(),
+        verbs: verbs(),
+        safe: safe.clone(),
+    };
+    let handle = spawn(Box::new(device), clock.clone());
+    Bench {
+        clock,
+        log,
+        safe,
+        handle,
+    }
+}
+
+impl Bench {
+    fn context(&self) -> Context {
+        Context::new(self.clock.clone())
+    }
+
+    async fn run(&self, verb: &str) -> Result<Outcome, VerbError> {
+        self.handle.perform(Call::new(verb), self.context()).await
+    }
+
+    /// Starts a verb in the background and gives it 100 ms.
+    async fn start(
+        &self,
+        verb: &str,
+        context: Context,
+    ) -> tokio::task::JoinHandle<Result<Outcome, VerbError>> {
+        let handle = self.handle.clone();
+        let call = Call::new(verb);
+        let task = tokio::spawn(async move { handle.perform(call, context).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        task
+    }
+
+    fn at(&self, millis: u64) -> BootTime {
+        BootTime::from_nanos(millis * 1_000_000)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verb_that_ends_well_leaves_its_level() {
+    let bench = bench();
+    assert_eq!(bench.run("set").await.unwrap().get("did"), Some("set"));
+    assert_eq!(bench.log.entries(), ["0 set"]);
+    assert!(!bench.handle.is_busy());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_each_bad_end_does_to_the_device() {
+    for (verb, made_safe) in [
+        ("fail", true),
+        ("usage", false),
+        ("panic", true),
+        ("read-fail", false),
+        ("read-panic", true),
+    ] {
+        let bench = bench();
+        assert!(bench.run(verb).await.is_err());
+        let expected = if made_safe {
+            vec![format!("0 {verb}"), "0 SAFE".into()]
+        } else {
+            vec![format!("0 {verb}")]
+        };
+        assert_eq!(bench.log.entries(), expected, "{verb}");
+        assert!(bench.run("set").await.is_ok(), "{verb}: the owner goes on");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_tells_its_text() {
+    let bench = bench();
+    let error = bench.run("panic").await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("dut.panic panicked: at the disco"),
+        "{error}"
+    );
+    let error = bench.run("state-panic").await.unwrap_err();
+    assert!(
+        matches!(&error, VerbError::Panicked { text, .. } if text == "in a query"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_end_stops_a_verb_then_and_not_before() {
+    let bench = bench();
+    let whole = bench.context().with_lease(Some(bench.at(10_001)));
+    assert!(bench.handle.perform(Call::new("wait"), whole).await.is_ok());
+    let short = bench.context().with_lease(Some(bench.at(15_000)));
+    let error = bench.handle.perform(Call::new("wait"), short).await.unwrap_err();
+    assert!(matches!(error, VerbError::LeaseOver), "{error}");
+    assert_eq!(bench.log.entries(), ["0 wait", "10000 wait", "15000 SAFE"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verb_that_does_not_listen_is_dropped_after_the_grace_time() {
+    let bench = bench();
+    let context = bench.context().with_lease(Some(bench.at(1_000)));
+    let error = bench
+        .handle
+        .perform(Call::new("stubborn"), context)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, VerbError::LeaseOver), "{error}");
+    assert_eq!(bench.log.entries(), ["0 stubborn", "1050 SAFE"]);
+    assert!(bench.run("set").await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_the_longest_time_counts() {
+    let bench = bench();
+    let error = bench.run("stubborn").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "not done within 100s, the longest this verb may take".replace("100s", "100s")
+    );
+    assert_eq!(bench.log.entries(), ["0 stubborn", "100050 SAFE"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_begins_after_its_lease_or_its_cancellation() {
+    let bench = bench();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let late = bench.context().with_lease(Some(bench.at(1_000)));
+    assert!(matches!(
+        bench.handle.perform(Call::new("set"), late).await,
+        Err(VerbError::LeaseOver)
+    ));
+    let context = bench.context();
+    context.cancellation().cancel("no longer wanted");
+    let error = bench.handle.perform(Call::new("set"), context).await.unwrap_err();
+    assert_eq!(error.to_string(), "cancelled: no longer wanted");
+    assert_eq!(
+        bench.log.entries(),
+        Vec::<String>::new(),
+        "and the device is not touched, not even made safe"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_and_dropping_both_stop_the_verb() {
+    let bench = bench();
+    let context = bench.context();
+    let token = context.cancellation().clone();
+    let task = bench.start("wait", context).await;
+    token.cancel("server says so");
+    assert_eq!(
+        task.await.unwrap().unwrap_err().to_string(),
+        "cancelled: server says so"
+    );
+
+    let task = bench.start("wait", bench.context()).await;
+    task.abort();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(
+        bench.log.entries(),
+        ["0 wait", "100 SAFE", "100 wait", "200 SAFE"]
+    );
+    assert!(!bench.handle.is_busy());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_read_leaves_the_device_alone() {
+    let bench = bench();
+    let context = bench.context();
+    let token = context.cancellation().clone();
+    let task = bench.start("read-wait", context).await;
+    token.cancel("enough");
+    assert!(task.await.unwrap().is_err());
+    assert_eq!(bench.log.entries(), ["0 read-wait"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_for_a_busy_device_is_refused_with_the_process_that_holds_it() {
+    let bench = bench();
+    let task = bench.start("wait", bench.context().with_process("3f2a")).await;
+    assert!(bench.handle.is_busy());
+    assert_eq!(
+        bench.handle.running(),
+        Some(Running {
+            verb: "wait".into(),
+            process: Some("3f2a".into())
+        })
+    );
+    let error = bench.run("set").await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "busy with 3f2a: dut does one thing at a time; submit again later"
+    );
+    assert!(task.await.unwrap().is_ok());
+    assert_eq!(bench.handle.running(), None);
+    assert_eq!(bench.log.entries(), ["0 wait"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_may_wait_in_order_and_no_longer_than_it_may() {
+    let bench = bench();
+    let first = bench.start("wait", bench.context()).await;
+    let patient = |seconds| bench.context().with_queue_wait(Duration::from_secs(seconds));
+    let second = bench.start("wait", patient(60)).await;
+    let third = bench.start("set", patient(60)).await;
+    let error = bench
+        .handle
+        .perform(Call::new("set"), patient(5))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, VerbError::Busy { .. }), "{error}");
+    assert_eq!(bench.clock.now(), bench.at(5_300));
+    let leased = patient(60).with_lease(Some(bench.at(6_000)));
+    assert!(matches!(
+        bench.handle.perform(Call::new("set"), leased).await,
+        Err(VerbError::LeaseOver)
+    ));
+    for task in [first, second, third] {
+        assert!(task.await.unwrap().is_ok());
+    }
+    assert_eq!(bench.log.entries(), ["0 wait", "10000 wait", "20000 set"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_those_who_wait_is_bounded() {
+    let bench = bench();
+    let first = bench.start("wait", bench.context()).await;
+    let waiting: Vec<_> = (0..WAITING_MAX)
+        .map(|_| {
+            let (handle, context) = (bench.handle.clone(), bench.context().with_queue_wait(TOO_LONG));
+            tokio::spawn(async move { handle.perform(Call::new("set"), context).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let one_more = bench
+        .handle
+        .perform(Call::new("set"), bench.context().with_queue_wait(TOO_LONG))
+        .await;
+    assert!(matches!(one_more, Err(VerbError::Busy { .. })));
+    assert!(first.await.unwrap().is_ok());
+    for task in waiting {
+        assert!(task.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn queries_are_answered_beside_a_verb_and_bounded() {
+    let bench = bench();
+    let task = bench.start("stubborn", bench.context()).await;
+    assert_eq!(bench.run("state").await.unwrap().get("state"), Some("fine"));
+    assert_eq!(bench.clock.now(), bench.at(100));
+    let short = bench.context().with_lease(Some(bench.at(2_000)));
+    assert!(matches!(
+        bench.handle.perform(Call::new("state-slow"), short).await,
+        Err(VerbError::LeaseOver)
+    ));
+    assert!(matches!(
+        bench.run("state-slow").await,
+        Err(VerbError::Overran { max_time: TOO_LONG })
+    ));
+    assert!(task.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preempting_verb_stops_what_runs_and_turns_away_what_waits() {
+    let bench = bench();
+    let running = bench.start("wait", bench.context()).await;
+    let waiting = bench
+        .start("set", bench.context().with_queue_wait(TOO_LONG))
+        .await;
+    assert!(bench.run("stop").await.is_ok());
+    assert_eq!(bench.clock.now(), bench.at(200), "at once");
+    assert_eq!(
+        running.await.unwrap().unwrap_err().to_string(),
+        "cancelled: stopped by dut.stop"
+    );
+    assert_eq!(
+        waiting.await.unwrap().unwrap_err().to_string(),
+        "cancelled: dut was stopped while this call waited for it"
+    );
+    assert_eq!(
+        bench.log.entries(),
+        ["0 wait", "200 stop"],
+        "the preempting verb decides the level"
+    );
+    assert!(!bench.handle.is_busy());
+    assert!(bench.run("set").await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preempting_verb_that_fails_leaves_the_device_safe() {
+    let bench = bench();
+    let running = bench.start("wait", bench.context()).await;
+    assert!(bench.run("stop-fail").await.is_err());
+    assert!(running.await.unwrap().is_err());
+    assert_eq!(bench.log.entries(), ["0 wait", "100 stop-fail", "100 SAFE"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_device_stays_busy_while_a_preempting_verb_runs_and_that_can_be_preempted_too() {
+    let bench = bench();
+    let running = bench.start("wait", bench.context()).await;
+    let slow = bench.start("stop-slow", bench.context()).await;
+    assert!(matches!(bench.run("set").await, Err(VerbError::Busy { .. })));
+    assert!(bench.run("stop").await.is_ok());
+    assert!(running.await.unwrap().is_err());
+    assert_eq!(
+        slow.await.unwrap().unwrap_err().to_string(),
+        "cancelled: stopped by dut.stop"
+    );
+    assert_eq!(bench.log.entries(), ["0 wait", "100 stop-slow", "200 stop"]);
+    assert!(!bench.handle.is_busy());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_preempting_verbs_at_once_are_both_heard_and_the_last_one_counts() {
+    let bench = bench();
+    let running = bench.start("stubborn", bench.context()).await;
+    // Both arrive while the stubborn verb has its grace time.
+    let slow = bench.handle.perform(Call::new("stop-slow"), bench.context());
+    let last = bench.handle.perform(Call::new("stop"), bench.context());
+    let (slow, last) = tokio::join!(slow, last);
+    assert!(running.await.unwrap().is_err());
+    assert_eq!(slow.unwrap_err().to_string(), "cancelled: stopped by dut.stop");
+    assert!(last.is_ok());
+    assert_eq!(bench.log.entries(), ["0 stubborn", "150 stop-slow", "150 stop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preempting_verb_that_may_not_act_stops_nothing() {
+    let bench = bench();
+    let running = bench.start("wait", bench.context()).await;
+    let late = bench.context().with_lease(Some(bench.at(50)));
+    assert!(matches!(
+        bench.handle.perform(Call::new("stop"), late).await,
+        Err(VerbError::LeaseOver)
+    ));
+    assert!(running.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn make_safe_stops_what_runs() {
+    let bench = bench();
+    let running = bench.start("wait", bench.context()).await;
+    bench.handle.make_safe().await.unwrap();
+    assert_eq!(
+        running.await.unwrap().unwrap_err().to_string(),
+        "cancelled: the device was made safe"
+    );
+    assert_eq!(bench.log.entries(), ["0 wait", "100 SAFE", "100 SAFE"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_cannot_be_made_safe_is_faulted_until_it_can() {
+    for (how, text, at) in [
+        ("error", "was not safe after 3s", 0),
+        ("panic", "making it safe panicked: cannot", 0),
+        ("hang", "was not safe after 6s", 6_000),
+    ] {
+        let bench = bench();
+        *bench.safe.0.lock().unwrap() = Some(how);
+        let fault = bench.handle.fault();
+        let error = bench.run("fail").await.unwrap_err();
+        assert!(matches!(error, VerbError::NotSafe { .. }), "{error}");
+        assert!(
+            error.to_string().contains("was not safe after 7s"),
+            "{how}: how the verb ended: {error}"
+        );
+        assert!(
+            error.to_string().contains(text),
+            "{how}: why it is not safe: {error}"
+        );
+        assert_eq!(
+            bench.clock.now(),
+            bench.at(at),
+            "{how}: bounded by time_to_safe and the allowance"
+        );
+        assert!(fault.borrow().as_ref().unwrap().contains(text));
+        let refused = bench.run("set").await.unwrap_err();
+        assert!(matches!(refused, VerbError::Faulted { .. }), "{refused}");
+        assert!(
+            bench.run("stop").await.is_ok(),
+            "{how}: stopping is never refused"
+        );
+        assert!(bench.run("state").await.is_ok() && bench.run("read-wait").await.is_ok());
+        assert!(
+            bench.run("set").await.is_err(),
+            "{how}: none of these clears the fault"
+        );
+        *bench.safe.0.lock().unwrap() = None;
+        bench.handle.make_safe().await.unwrap();
+        assert_eq!(*fault.borrow(), None);
+        assert!(bench.run("set").await.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_stops_makes_safe_and_drops_before_it_answers() {
+    let bench = bench();
+    let running = bench.start("wait", bench.context()).await;
+    let waiting = bench
+        .start("set", bench.context().with_queue_wait(TOO_LONG))
+        .await;
+    bench.handle.shutdown().await.unwrap();
+    assert_eq!(
+        bench.log.entries(),
+        ["0 wait", "200 SAFE", "200 SAFE", "200 DROPPED"]
+    );
+    assert_eq!(
+        running.await.unwrap().unwrap_err().to_string(),
+        "cancelled: the agent is stopping"
+    );
+    assert!(waiting.await.unwrap().is_err());
+    for verb in ["set", "stop"] {
+        assert!(
+            matches!(bench.run(verb).await, Err(VerbError::Gone { .. })),
+            "{verb}"
+        );
+    }
+    assert!(matches!(
+        bench.handle.make_safe().await,
+        Err(DeviceError::Gone { .. })
+    ));
+    assert!(matches!(
+        bench.handle.shutdown().await,
+        Err(DeviceError::Gone { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_last_handle_goes_the_device_is_made_safe() {
+    let bench = bench();
+    bench.run("set").await.unwrap();
+    let log = bench.log.clone();
+    drop(bench);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(log.entries(), ["0 set", "0 SAFE", "0 DROPPED"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_reaches_the_sink() {
+    let bench = bench();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let sink = heard.clone();
+    let context = bench
+        .context()
+        .with_progress(Arc::new(move |name: &str, value: &str| {
+            sink.lock().unwrap().push(format!("{name}={value}"));
+        }));
+    bench.handle.perform(Call::new("wait"), context).await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), ["phase=waiting"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn devices_work_side_by_side() {
+    let (one, two) = (bench(), bench());
+    let (first, second) = tokio::join!(one.run("wait"), two.run("wait"));
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(one.clock.now(), one.at(10_000));
+}
+
+mod whatever_comes {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Verbs, and when they come: milliseconds after the one before.
+    fn schedule() -> impl Strategy<Value = Vec<(usize, u64, Option<u64>, bool)>> {
+        let verb = 0..verbs().len();
+        let lease = proptest::option::of(0_u64..12_000);
+        proptest::collection::vec((verb, 0_u64..3_000, lease, any::<bool>()), 1..12)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever comes when: every call is answered, the owner survives, and at the end no verb is left half
+        /// way without the device having been made safe, or a preempting verb having ended well, after it.
+        #[test]
+        fn every_call_is_answered_and_nothing_is_left_half_way(schedule in schedule()) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let bench = bench();
+                let mut tasks = Vec::new();
+                for (verb, delay, lease, patient) in schedule {
+                    tokio::time::sleep(Duration::from_millis(delay)).await;
+                    let wait = if patient { Duration::from_secs(20) } else { Duration::ZERO };
+                    let lease = lease.map(|millis| bench.clock.now() + Duration::from_millis(millis));
+                    let context = bench.context().with_queue_wait(wait).with_lease(lease);
+                    let (handle, call) = (bench.handle.clone(), Call::new(verbs()[verb].name.clone()));
+                    tasks.push(tokio::spawn(async move { handle.perform(call, context).await }));
+                }
+                for task in tasks {
+                    // Ends within the longest times, or the paused clock runs dry and this hangs for ever.
+                    let _ = tokio::time::timeout(TOO_LONG * 15, task).await.expect("answered").unwrap();
+                }
+                assert!(!bench.handle.is_busy());
+                assert_eq!(bench.handle.running(), None);
+                let half_way = ["wait", "stubborn", "fail", "panic", "stop-fail", "stop-slow"];
+                let entries = bench.log.entries();
+                let last = entries.last().map_or("", |entry| entry.split_once(' ').unwrap().1);
+                // A verb that waits may also have ended well, as the last.
+                if ["stubborn", "fail", "panic", "stop-fail"].contains(&last) {
+                    panic!("left half way: {entries:?}");
+                }
+                for pair in entries.windows(2) {
+                    let (before, after) = (pair[0].split_once(' ').unwrap(), pair[1].split_once(' ').unwrap());
+                    let took = after.0.parse::<u64>().unwrap() - before.0.parse::<u64>().unwrap();
+                    let ended_well = ["wait", "stop-slow"].contains(&before.1) && took >= 10_000;
+                    if half_way.contains(&before.1) && !ended_well {
+                        assert!(after.1 == "SAFE" || after.1.starts_with("stop"), "{pair:?} in {entries:?}");
+                    }
+                }
+                bench.handle.shutdown().await.unwrap();
+            });
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! A device's table in the configuration, and how a device is made from it.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
+use super::gpio::GpioBackend;
+use super::lamp::{Lamp, LampSettings};
+use super::{Device, DeviceError};
+use crate::clock::SharedClock;
+
+/// What a device is and how it is wired: the table `[devices.NAME]`, told apart by its key `kind`.
+///
+/// Each kind's settings are a struct of their own that refuses unknown keys (serde's `flatten`, which would
+/// not, is used nowhere).
+///
+/// ```toml
+/// [devices.lamp]
+/// kind = "lamp"
+/// line = "GPIO17"
+/// active_low = false
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum DeviceSettings {
+    /// Something switched by a GPIO line.
+    Lamp(LampSettings),
+    /// Waits for a number of seconds.
+    Sleep(SleepSettings),
+    /// Gives back its arguments.
+    Echo(EchoSettings),
+}
+
+impl DeviceSettings {
+    /// The value of `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            DeviceSettings::Lamp(_) => "lamp",
+            DeviceSettings::Sleep(_) => "sleep",
+            DeviceSettings::Echo(_) => "echo",
+        }
+    }
+
+    /// Whether [`Hardware::gpio`] must be there to open it.
+    pub fn needs_gpio(&self) -> bool {
+        matches!(self, DeviceSettings::Lamp(_))
+    }
+}
+
+/// What devices are opened on.
+#[derive(Clone)]
+pub struct Hardware {
+    /// The clock by which devices time what they do on their own.
+    pub clock: SharedClock,
+    /// The GPIO backend; `None` where no configured device needs one.
+    pub gpio: Option<Arc<dyn GpioBackend>>,
+}
+
+/// Longest name of a device, in bytes.
+const NAME_MAX: usize = 64;
+
+/// Opens a device. An output is driven to its initial level by this.
+///
+/// # Errors
+/// A name that cannot be called, no GPIO backend for a device that needs one, or a line that cannot be had.
+pub fn open(
+    name: &str,
+    settings: &DeviceSettings,
+    hardware: &Hardware,
+) -> Result<Box<dyn Device>, DeviceError> {
+    let callable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(callable) {
+        return Err(DeviceError::BadName {
+            name: name.to_owned(),
+        });
+    }
+    Ok(match settings {
+        DeviceSettings::Lamp(lamp) => {
+            let gpio = hardware.gpio.as_deref();
+            let gpio = gpio.ok_or_else(|| DeviceError::NoGpio {
+                device: name.to_owned(),
+                kind: "lamp",
+            })?;
+            Box::new(Lamp::open(name, lamp, gpio, hardware.clock.clone())?)
+        }
+        DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
+        DeviceSettings::Echo(_) => Box::new(Echo::new(name)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::device::gpio::{Level, LineAddress, LineSpec, Physical, SimulatedBoard};
+
+    #[derive(Debug, Deserialize)]
+    struct File {
+        devices: BTreeMap<String, DeviceSettings>,
+    }
+
+    /// As the agent reads its file.
+    fn read(toml: &str) -> Result<BTreeMap<String, DeviceSettings>, String> {
+        let source = config::File::from_str(toml, config::FileFormat::Toml);
+        let file = config::Config::builder()
+            .add_source(source)
+            .build()
+            .map_err(|error| error.to_string())?;
+        file.try_deserialize::<File>()
+            .map(|file| file.devices)
+            .map_err(|error| error.to_string())
+    }
+
+    fn lamp(keys: &str) -> Result<LampSettings, String> {
+        match read(&format!("[devices.lamp]\nkind = \"lamp\"\n{keys}"))?.remove("lamp") {
+            Some(DeviceSettings::Lamp(lamp)) => Ok(lamp),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_lamp_needs_its_line_and_has_defaults_for_the_rest() {
+        let short = lamp("line = \"GPIO17\"").unwrap();
+        assert_eq!(short.line, LineSpec::named("GPIO17"));
+        assert_eq!((short.initial, short.safe), (Level::Off, Level::Off));
+        assert_eq!(short.max_pulse, Duration::from_secs(600));
+        let long = lamp(
+            "chip = \"pinctrl-rp1\"\noffset = 4\nactive_low = true\ninitial = \"on\"\nsafe = \"on\"\nmax_pulse = \"2m\"",
+        );
+        let long = long.unwrap();
+        assert_eq!(
+            long.line.address,
+            LineAddress::OnChip {
+                label: "pinctrl-rp1".into(),
+                offset: 4
+            }
+        );
+        assert!(long.line.active_low);
+        assert_eq!((long.initial, long.safe), (Level::On, Level::On));
+        assert_eq!(long.max_pulse, Duration::from_secs(120));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name_in_every_kind() {
+        let error = lamp("line = \"GPIO17\"\nactive_lo = true").unwrap_err();
+        assert!(
+            error.contains("unknown field `active_lo`") && error.contains("`active_low`"),
+            "{error}"
+        );
+        for kind in ["sleep", "echo"] {
+            let error = read(&format!("[devices.x]\nkind = \"{kind}\"\nline = \"GPIO17\"")).unwrap_err();
+            assert!(error.contains("unknown field `line`"), "{kind}: {error}");
+            assert!(read(&format!("[devices.x]\nkind = \"{kind}\"")).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_unknown_or_missing_kind_is_answered_with_the_known_ones() {
+        let unknown = read("[devices.x]\nkind = \"lmap\"").unwrap_err();
+        assert!(
+            unknown.contains("lmap") && unknown.contains("`lamp`, `sleep`, `echo`"),
+            "{unknown}"
+        );
+        let missing = read("[devices.x]\nline = \"GPIO17\"").unwrap_err();
+        assert!(missing.contains("kind"), "{missing}");
+    }
+
+    #[test]
+    fn chip_numbers_are_refused_with_the_reason_however_they_are_written() {
+        for chip in ["0", "\"0\"", "\"/dev/gpiochip0\"", "\"gpiochip4\""] {
+            let error = lamp(&format!("chip = {chip}\noffset = 17")).unwrap_err();
+            assert!(
+                error.contains("numbers move") && error.contains("pinctrl-rp1"),
+                "{chip}: {error}"
+            );
+        }
+        let error = lamp("line = 17").unwrap_err();
+        assert!(error.contains("line = \"GPIO17\" for BCM 17"), "{error}");
+        let none = lamp("active_low = true").unwrap_err();
+        assert!(none.contains("no line is given"), "{none}");
+    }
+
+    #[test]
+    fn out_of_range_and_misspelt_values_are_refused() {
+        for max_pulse in ["\"0s\"", "\"25h\"", "0"] {
+            let error = lamp(&format!("line = \"GPIO17\"\nmax_pulse = {max_pulse}")).unwrap_err();
+            assert!(error.contains("max_pulse"), "{error}");
+        }
+        assert!(
+            lamp("line = \"GPIO17\"\nmax_pulse = \"24h\"").is_ok(),
+            "the limit itself is allowed"
+        );
+        let error = lamp("line = \"GPIO17\"\nsafe = \"dark\"").unwrap_err();
+        assert!(error.contains("dark") && error.contains("`off`"), "{error}");
+    }
+
+    #[test]
+    fn devices_are_opened_by_kind() {
+        let board = SimulatedBoard::new(Arc::new(SystemClock));
+        let mut hardware = Hardware {
+            clock: Arc::new(SystemClock),
+            gpio: None,
+        };
+        let settings = read("[devices.lamp]\nkind = \"lamp\"\nline = \"GPIO17\"\ninitial = \"on\"\n[devices.e]\nkind = \"echo\"\n[devices.s]\nkind = \"sleep\"").unwrap();
+        let error = open("lamp", &settings["lamp"], &hardware)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("lamp: a lamp needs a GPIO backend"), "{error}");
+        assert!(settings["lamp"].needs_gpio() && !settings["e"].needs_gpio());
+        hardware.gpio = Some(Arc::new(board.clone()));
+        for (name, settings) in &settings {
+            let device = open(name, settings, &hardware).unwrap();
+            assert_eq!(device.name(), name);
+            assert_eq!(device.kind(), settings.kind());
+        }
+        assert_eq!(
+            board.physical("GPIO17"),
+            Some(Physical::High),
+            "opening drove the initial level"
+        );
+    }
+
+    #[test]
+    fn names_that_no_process_could_call_are_refused() {
+        let hardware = Hardware {
+            clock: Arc::new(SystemClock),
+            gpio: None,
+        };
+        let echo = DeviceSettings::Echo(EchoSettings {});
+        for name in ["", "a.b", "a b", "lämp", &"x".repeat(65)] {
+            assert!(
+                matches!(open(name, &echo, &hardware), Err(DeviceError::BadName { .. })),
+                "{name:?}"
+            );
+        }
+        assert!(open(&"x".repeat(64), &echo, &hardware).is_ok());
+        assert!(open("porch_lamp-2", &echo, &hardware).is_ok());
+    }
+}
