@@ -1,6 +1,8 @@
 //! Every vector of `tests/data/vectors-runtime.json`: recomputed by two independent implementations, and accepted
 //! by an original server (docs/protocol/runtime-dialect.md, 2.5).
 
+#![allow(clippy::unwrap_used)] // clippy allows it in test functions, not in what those share
+
 use outpost::protocol::dialect::Dialect;
 use outpost::protocol::failure::Failure;
 use outpost::protocol::identity::{recover, sha3_hex};

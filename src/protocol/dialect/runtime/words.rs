@@ -344,7 +344,7 @@ mod tests {
             "submitprocessspecmsg",
             "closefailedfulmsg",
         ] {
-            assert_eq!(super::kind(stranger), None, "{stranger}");
+            assert_eq!(kind(stranger), None, "{stranger}");
         }
     }
 
