@@ -168,7 +168,8 @@ fn classify(error: &rustls::Error, now: Time) -> TlsProblem {
     };
     match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => TlsProblem::UnknownIssuer,
+            // A bad signature: issued by an authority that only bears the name of one we trust, as one made anew does.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsProblem::UnknownIssuer,
             CertificateError::Expired => TlsProblem::Expired { not_after: None, now },
             CertificateError::ExpiredContext { not_after, .. } => TlsProblem::Expired {
                 not_after: at(not_after),
