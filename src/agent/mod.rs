@@ -19,3 +19,6 @@ pub mod server_clock;
 pub mod service;
 pub mod settings;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;
