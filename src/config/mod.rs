@@ -1,1 +1,393 @@
-//! Not written yet.
+//! Settings from a file and the environment: typed by the room that uses them, checked here, with messages that name
+//! the key and the file, and never a value.
+//!
+//! First the file (TOML), then the environment: `PREFIX__SECTION__KEY`, in any case. Nothing else is read. The types
+//! must have `deny_unknown_fields`, so that a misspelt key is an error.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use config::{Config, Environment, File, FileFormat};
+use serde::de::DeserializeOwned;
+
+/// Why settings can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The file is no TOML.
+    #[error("{path} is not valid TOML: {reason}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and what, without the text.
+        reason: String,
+    },
+    /// A key that nobody knows.
+    #[error("unknown key `{key}` in {origin}{}", suggestion(.suggestion, .known))]
+    Unknown {
+        /// With its sections.
+        key: String,
+        /// The file, or the environment.
+        origin: String,
+        /// A known key that looks like it.
+        suggestion: Option<String>,
+        /// All keys known there.
+        known: Vec<String>,
+    },
+    /// A key whose value is of a wrong type, or out of range, or missing.
+    #[error("{} in {origin}: {reason}", named(.key))]
+    Value {
+        /// With its sections; `None` where that could not be found out.
+        key: Option<String>,
+        /// The file, or the environment.
+        origin: String,
+        /// What is expected.
+        reason: String,
+    },
+}
+
+fn suggestion(suggestion: &Option<String>, known: &[String]) -> String {
+    match suggestion {
+        Some(name) => format!(": did you mean `{name}`?"),
+        None if known.is_empty() => String::new(),
+        None => format!(": known there are {}", known.join(", ")),
+    }
+}
+
+fn named(key: &Option<String>) -> String {
+    match key {
+        Some(key) => format!("`{key}`"),
+        None => "a value".to_owned(),
+    }
+}
+
+/// Loads settings: the file, if one is named, then the variables of `env` that begin with `PREFIX__`.
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Settings { listen: String }
+/// # impl Default for Settings { fn default() -> Self { Settings { listen: "127.0.0.1:0".into() } } }
+///
+/// let env = [("OUTPOST_HUB__LISTEN".to_owned(), "127.0.0.1:50080".to_owned())];
+/// let settings: Settings = outpost::config::load(None, "OUTPOST_HUB", env.into_iter())?;
+/// assert_eq!(settings.listen, "127.0.0.1:50080");
+/// # Ok::<(), outpost::config::ConfigError>(())
+/// ```
+///
+/// # Errors
+/// [`ConfigError`]
+pub fn load<T: DeserializeOwned>(
+    file: Option<&Path>,
+    env_prefix: &str,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?,
+        None => String::new(),
+    };
+    let of_us = format!("{}__", env_prefix.to_ascii_uppercase());
+    let env: HashMap<String, String> = env
+        .filter(|(name, _)| name.to_ascii_uppercase().starts_with(&of_us))
+        .collect();
+    let from_env: Vec<String> = env
+        .keys()
+        .map(|name| name[of_us.len()..].to_ascii_lowercase().replace("__", "."))
+        .collect();
+    let origins = Origins {
+        file,
+        env_prefix,
+        from_env,
+    };
+    let environment = Environment::with_prefix(env_prefix)
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(env));
+    Config::builder()
+        .add_source(File::from_str(&text, FileFormat::Toml))
+        .add_source(environment)
+        .build()
+        .and_then(|config| serde_path(config, &origins))
+        .map_err(|error| origins.explain(error))
+}
+
+fn serde_path<T: DeserializeOwned>(config: Config, _: &Origins<'_>) -> Result<T, config::ConfigError> {
+    config.try_deserialize()
+}
+
+/// Where a value came from.
+struct Origins<'a> {
+    file: Option<&'a Path>,
+    env_prefix: &'a str,
+    from_env: Vec<String>,
+}
+
+impl Origins<'_> {
+    fn of(&self, key: Option<&str>) -> String {
+        let by_env = key.is_some_and(|key| {
+            let key = key.to_ascii_lowercase();
+            self.from_env
+                .iter()
+                .any(|name| *name == key || key.ends_with(&format!(".{name}")) || name.ends_with(&format!(".{key}")))
+        });
+        match (by_env, self.file, key) {
+            (true, _, Some(key)) => format!(
+                "the environment ({}__{})",
+                self.env_prefix,
+                key.to_ascii_uppercase().replace('.', "__")
+            ),
+            (_, Some(file), _) => file.display().to_string(),
+            _ => "the environment".to_owned(),
+        }
+    }
+
+    fn explain(&self, error: config::ConfigError) -> ConfigError {
+        self.explain_at(error, None)
+    }
+
+    fn explain_at(&self, error: config::ConfigError, outer: Option<String>) -> ConfigError {
+        match error {
+            config::ConfigError::At { error, key, .. } => self.explain_at(*error, outer.or(key)),
+            config::ConfigError::FileParse { cause, .. } => ConfigError::Syntax {
+                path: self.file.unwrap_or(Path::new("")).to_owned(),
+                reason: without_text(&cause.to_string()),
+            },
+            config::ConfigError::Type {
+                unexpected,
+                expected,
+                key,
+                ..
+            } => {
+                let key = outer.or(key);
+                let is = match unexpected {
+                    config::Unexpected::Bool(_) => "true or false",
+                    config::Unexpected::Float(_) => "a fraction",
+                    config::Unexpected::Str(_) => "a text",
+                    config::Unexpected::Unit => "nothing",
+                    config::Unexpected::Seq => "a list",
+                    config::Unexpected::Map => "a section",
+                    _ => "a number",
+                };
+                ConfigError::Value {
+                    origin: self.of(key.as_deref()),
+                    key,
+                    reason: format!("expected {expected}, found {is}"),
+                }
+            }
+            other => self.explain_text(&without_values(&other.to_string()), outer),
+        }
+    }
+
+    /// Errors that serde worded.
+    fn explain_text(&self, text: &str, outer: Option<String>) -> ConfigError {
+        let names: Vec<String> = text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        if let Some(rest) = text.strip_prefix("unknown field `")
+            && let Some((name, _)) = rest.split_once('`')
+        {
+            let known: Vec<String> = names.iter().skip(1).filter(|known| *known != name).cloned().collect();
+            let key = match &outer {
+                Some(section) if section != name && !section.ends_with(&format!(".{name}")) => {
+                    format!("{section}.{name}")
+                }
+                Some(key) => key.clone(),
+                None => name.to_owned(),
+            };
+            return ConfigError::Unknown {
+                origin: self.of(Some(&key)),
+                key,
+                suggestion: nearest(name, &known),
+                known,
+            };
+        }
+        ConfigError::Value {
+            origin: self.of(outer.as_deref()),
+            key: outer,
+            reason: text.to_owned(),
+        }
+    }
+}
+
+/// The known name that a misspelt one was meant to be.
+fn nearest(name: &str, known: &[String]) -> Option<String> {
+    let likeness = |other: &String| strsim::jaro_winkler(&name.to_ascii_lowercase(), other);
+    let best = known
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) > 0.75).then(|| best.clone())
+}
+
+/// A syntax error's first and last line: where, and what. Between them stands the line of the file, which may hold a
+/// secret.
+fn without_text(error: &str) -> String {
+    let lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
+    let told: Vec<&str> = lines
+        .filter(|line| !line.contains('|') && !line.starts_with('^'))
+        .collect();
+    let place = told.first().map(|line| line.trim_start_matches("TOML parse error ")).unwrap_or_default();
+    match told.last() {
+        Some(what) if told.len() > 1 => format!("{place}: {what}"),
+        _ => place.to_owned(),
+    }
+}
+
+/// Drops what serde quotes of a value: `invalid type: string "…"`.
+fn without_values(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('"') {
+        shown.push_str(&rest[..start]);
+        rest = match rest[start + 1..].rfind('"') {
+            Some(end) => &rest[start + 1 + end + 1..],
+            None => "",
+        };
+        shown.push('…');
+    }
+    shown + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Write;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Settings {
+        listen: String,
+        http: Http,
+        devices: BTreeMap<String, Device>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Http {
+        max_body: usize,
+        verbose: bool,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Device {
+        kind: Kind,
+        #[serde(default)]
+        line: String,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        Lamp,
+        Serial,
+    }
+
+    fn load_text(text: &str, env: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let mut file = tempfile::Builder::new().suffix("my.toml").tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        load(Some(file.path()), "OUTPOST_TEST", env)
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let settings = load_text(
+            "listen = 'a'\n[http]\nmax_body = 5\n[devices.lamp-1]\nkind = 'lamp'\nline = 'GPIO17'\n",
+            &[
+                ("OUTPOST_TEST__LISTEN", "007"),
+                ("OUTPOST_TEST__HTTP__VERBOSE", "true"),
+                ("OUTPOST_TESTER__LISTEN", "no"),
+                ("LISTEN", "no"),
+                ("OUTPOST_TEST_LISTEN", "no"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(settings.listen, "007");
+        assert_eq!(
+            settings.http,
+            Http {
+                max_body: 5,
+                verbose: true
+            }
+        );
+        assert_eq!(settings.devices["lamp-1"].line, "GPIO17");
+    }
+
+    #[test]
+    fn nothing_at_all_gives_the_defaults() {
+        let none = std::iter::empty();
+        assert_eq!(load::<Settings>(None, "X", none).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_file_and_suggestion() {
+        let text = load_text("lisen = 'a'", &[]).unwrap_err().to_string();
+        assert!(text.starts_with("unknown key `lisen` in /"), "{text}");
+        assert!(text.ends_with("my.toml: did you mean `listen`?"), "{text}");
+
+        let text = load_text("[http]\nmax_boby = 5", &[]).unwrap_err().to_string();
+        assert!(text.contains("`http.max_boby`"), "{text}");
+        assert!(text.contains("did you mean `max_body`?"), "{text}");
+
+        let text = load_text("[devices.lamp]\nkind = 'lamp'\nlien = 'x'", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("`devices.lamp.lien`"), "{text}");
+        assert!(text.contains("did you mean `line`?"), "{text}");
+
+        let text = load_text("[quite_else]\na = 1", &[]).unwrap_err().to_string();
+        assert!(text.contains("`quite_else`"), "{text}");
+        assert!(text.contains("known there are listen, http, devices"), "{text}");
+    }
+
+    #[test]
+    fn unknown_variables_are_named_as_variables() {
+        let text = load_text("", &[("OUTPOST_TEST__HTTP__MAX_BOBY", "5")])
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("OUTPOST_TEST__HTTP__MAX_BOBY"), "{text}");
+        assert!(text.contains("did you mean `max_body`?"), "{text}");
+    }
+
+    #[test]
+    fn wrong_values_are_named_but_never_shown() {
+        for (text, key) in [
+            ("[http]\nmax_body = 'secret-1'", "`http.max_body`"),
+            ("[http]\nverbose = 'secret-1'", "`http.verbose`"),
+            ("http = 'secret-1'", "`http`"),
+            ("[devices.lamp]\nkind = 'secret-1'", "`devices.lamp.kind`"),
+            ("[http]\nmax_body = -5", "`http.max_body`"),
+        ] {
+            let error = load_text(text, &[]).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains(key), "{text}: {said}");
+            assert!(said.contains("my.toml"), "{said}");
+            assert!(!said.contains("secret-1"), "{said}");
+        }
+        let text = load_text("[devices.lamp]\nline = 'x'", &[]).unwrap_err().to_string();
+        assert!(text.contains("kind") && text.contains("devices.lamp"), "{text}");
+    }
+
+    #[test]
+    fn broken_files_are_told_by_line_without_the_line() {
+        let error = load_text("listen = 'a'\nhttp = secret-1 secret", &[]).unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(said.contains("line 2"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+        let missing = load::<Settings>(Some(Path::new("/nowhere/at.toml")), "X", std::iter::empty());
+        let text = missing.unwrap_err().to_string();
+        assert!(text.contains("/nowhere/at.toml"), "{text}");
+    }
+}

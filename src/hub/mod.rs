@@ -1,1 +1,4 @@
-//! Not written yet.
+//! The companion server.
+pub mod ledger;
+pub mod service;
+pub mod engine;

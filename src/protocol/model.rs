@@ -75,6 +75,11 @@ pub struct Conditions {
 /// No limit, for [`ProcessSpec::max_wait_time`] and [`ProcessSpec::max_exec_time`].
 pub const UNLIMITED: i64 = -1;
 
+/// The key in a spec's environment under which a client may put an id of its own choice. A hub stores a spec with
+/// the same id from the same caller in the same colony once, and answers a repetition with the process that is
+/// there already; so a submit whose reply was lost can be sent again. Other servers take it as plain environment.
+pub const SUBMISSION_ID: &str = "OUTPOST_SUBMISSION_ID";
+
 /// What should be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProcessSpec {
