@@ -315,7 +315,11 @@ mod tests {
                 "{message}"
             );
         }
-        assert!(!is_about_membership(&refused(Kind::Assign, 403, "Invalid signature")));
+        assert!(!is_about_membership(&refused(
+            Kind::Assign,
+            403,
+            "Invalid signature"
+        )));
         assert!(!is_about_membership(&refused(
             Kind::Assign,
             400,

@@ -60,8 +60,7 @@ async fn send(lane: &Lane, caller: &Caller, step: &Step) -> (String, Outcome) {
         Step::Ask(attempt) => {
             let answer = caller.get_process(&attempt.process_id).await;
             lane.observe(&answer);
-            let judged =
-                answers::of_process(answer.as_ref().map(|timed| &timed.value), attempt, caller.id());
+            let judged = answers::of_process(answer.as_ref().map(|timed| &timed.value), attempt, caller.id());
             (attempt.process_id.clone(), judged)
         }
         Step::Attach(attribute) => {

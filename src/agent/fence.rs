@@ -51,7 +51,12 @@ impl Attempt {
 
 impl fmt::Display for Attempt {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "attempt {} of {}", self.retries.saturating_add(1), self.process_id)
+        write!(
+            out,
+            "attempt {} of {}",
+            self.retries.saturating_add(1),
+            self.process_id
+        )
     }
 }
 
@@ -114,7 +119,9 @@ pub enum Rejection {
         message: String,
     },
     /// It would be killed by the server within a second, in the middle of something that can't be repeated.
-    #[error("not begun: maxexectime {max_exec_time} means that the server ends it at once; give it a time, or -1 for none")]
+    #[error(
+        "not begun: maxexectime {max_exec_time} means that the server ends it at once; give it a time, or -1 for none"
+    )]
     NoTime {
         /// As received.
         max_exec_time: i64,
@@ -221,10 +228,9 @@ pub fn verdict(ending: Ending, effect: Effect, lease: Option<Lease>) -> Verdict 
         (Ending::Failed(text), _) => Verdict::Close(Close::Failed(text)),
         // Nothing was done, so whoever gets it next may.
         (Ending::NeverBegun, _) => Verdict::Leave,
-        (Ending::LeaseOver, Some(lease)) if !repeatable => Verdict::CloseBefore(
-            lease.end,
-            Close::Failed(VerbError::LeaseOver.to_string()),
-        ),
+        (Ending::LeaseOver, Some(lease)) if !repeatable => {
+            Verdict::CloseBefore(lease.end, Close::Failed(VerbError::LeaseOver.to_string()))
+        }
         (Ending::LeaseOver | Ending::Stopped(_), Some(_)) if repeatable => Verdict::Leave,
         // Without a lease nobody would ever put it back.
         (Ending::LeaseOver, _) => Verdict::Close(Close::Failed(VerbError::LeaseOver.to_string())),
@@ -328,7 +334,10 @@ mod tests {
     fn the_margin_is_a_tenth_of_short_leases() {
         let end = BootTime::from_nanos(100_000_000_000);
         for (length, margin) in [(1, 100), (2, 200), (3, 250), (3600, 250)] {
-            assert_eq!(Lease::new(end, seconds(length)).margin, Duration::from_millis(margin));
+            assert_eq!(
+                Lease::new(end, seconds(length)).margin,
+                Duration::from_millis(margin)
+            );
         }
         let lease = Lease::new(end, seconds(60));
         assert_eq!(

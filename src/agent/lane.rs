@@ -122,7 +122,13 @@ impl Lane {
     }
 
     /// Takes the end of an attempt: what is to be told goes to the outbox.
-    pub fn ended(&self, attempt: Attempt, attributes: Vec<Attribute>, lease: Option<Lease>, verdict: Verdict) {
+    pub fn ended(
+        &self,
+        attempt: Attempt,
+        attributes: Vec<Attribute>,
+        lease: Option<Lease>,
+        verdict: Verdict,
+    ) {
         let now = self.clock.now();
         let mut state = self.state();
         let (close, not_after) = match verdict {

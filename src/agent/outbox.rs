@@ -154,7 +154,13 @@ impl Outbox {
     }
 
     /// Takes what came of a step for a process. The entry that thereby left the outbox, if it did.
-    pub fn answered(&mut self, process_id: &str, step: &Step, outcome: Outcome, now: BootTime) -> Option<Gone> {
+    pub fn answered(
+        &mut self,
+        process_id: &str,
+        step: &Step,
+        outcome: Outcome,
+        now: BootTime,
+    ) -> Option<Gone> {
         let at = self.position(process_id)?;
         let entry = &mut self.entries[at];
         match outcome {

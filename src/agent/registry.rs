@@ -14,7 +14,10 @@ use crate::protocol::model::{AttributeKind, Process};
 /// Another name for a function: `turn_on_lamp = "lamp.on"`, or with arguments of its own:
 /// `flash = { call = "lamp.pulse", args = ["3s"] }`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "write NAME = \"device.verb\" or NAME = { call = \"device.verb\", args = [\"…\"] }")]
+#[serde(
+    untagged,
+    expecting = "write NAME = \"device.verb\" or NAME = { call = \"device.verb\", args = [\"…\"] }"
+)]
 pub enum FunctionSettings {
     /// The function that it stands for.
     Name(String),

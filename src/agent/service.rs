@@ -79,7 +79,11 @@ fn open_devices(
     clock: &SharedClock,
 ) -> Result<(Vec<DeviceHandle>, Registry), StartError> {
     let needs_gpio = settings.devices.values().any(|device| device.needs_gpio());
-    let gpio = if needs_gpio { Some(open_backend(choice, board)?) } else { None };
+    let gpio = if needs_gpio {
+        Some(open_backend(choice, board)?)
+    } else {
+        None
+    };
     let hardware = Hardware {
         clock: clock.clone(),
         gpio,
@@ -133,7 +137,12 @@ impl Agent {
         settings.check(file)?;
         let lock = lock_state_dir(&settings.agent.state_dir)?;
         let key = keyfile::load_or_create(&settings.key_file())?;
-        let owner_key = settings.colony.key_file.as_deref().map(keyfile::load).transpose()?;
+        let owner_key = settings
+            .colony
+            .key_file
+            .as_deref()
+            .map(keyfile::load)
+            .transpose()?;
         let url = ServerUrl::parse(&settings.server.url)?;
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
@@ -214,7 +223,10 @@ fn describe(settings: &Settings) -> Runtime {
         runtime_type: runtime.runtime_type.clone(),
         name: runtime.name.clone().unwrap_or_else(host),
         colony_id: settings.colony.id.clone(),
-        cpu: runtime.cpu.clone().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        cpu: runtime
+            .cpu
+            .clone()
+            .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         cores: runtime.cores.unwrap_or_else(cores),
         mem: runtime.mem.unwrap_or_else(memory_mib),
         gpu: runtime.gpu.clone(),

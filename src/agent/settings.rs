@@ -190,8 +190,9 @@ fn place(file: Option<&Path>) -> String {
     file.map_or_else(String::new, |file| format!("{}: ", file.display()))
 }
 
-/// The longest grace time: a service manager's patience ends somewhere.
-const LONGEST_GRACE: Duration = Duration::from_secs(3600);
+/// The longest grace time: with making safe and the last delivery it must fit into the service manager's patience
+/// (`TimeoutStopSec=` of systemd/outpost-agent.service).
+const LONGEST_GRACE: Duration = Duration::from_secs(60);
 /// The shortest first pause: below it a dead server is hammered.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -233,7 +234,10 @@ impl Settings {
             return bad("runtime.type", text.to_owned());
         }
         if self.runtime.name.as_deref() == Some("") {
-            return bad("runtime.name", "empty: write a name, or leave the key out to take the host's".to_owned());
+            return bad(
+                "runtime.name",
+                "empty: write a name, or leave the key out to take the host's".to_owned(),
+            );
         }
         let agent = &self.agent;
         if agent.poll_time.subsec_nanos() != 0
@@ -294,5 +298,202 @@ impl Settings {
             ca_file: self.server.ca_file.clone(),
             ..HttpSettings::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::registry::FunctionTable;
+    use crate::config::load;
+
+    fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        std::fs::write(&file, text).unwrap();
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings: Settings = load(Some(&file), ENVIRONMENT, env).map_err(|error| error.to_string())?;
+        settings.check(Some(&file)).map_err(|error| error.to_string())?;
+        Ok(settings)
+    }
+
+    const SHIPPED: &str = include_str!("../../configs/agent.toml");
+    const SIMULATED: &str = include_str!("../../configs/agent-simulated.toml");
+
+    #[test]
+    fn the_shipped_configurations_can_be_used() {
+        let real = read(SHIPPED, &[]).unwrap();
+        assert_eq!(real.gpio.backend, BackendChoice::Auto);
+        assert!(real.devices["lamp"].needs_gpio());
+        assert_eq!(
+            real.functions["turn_on_lamp"],
+            FunctionSettings::Name("lamp.on".to_owned())
+        );
+        let simulated = read(SIMULATED, &[]).unwrap();
+        assert_eq!(simulated.gpio.backend, BackendChoice::Simulated);
+        assert_eq!(simulated.runtime.runtime_type, "cli");
+    }
+
+    /// Keys whose comment shows an example, since their default is found on the machine or is nothing at all.
+    const EXAMPLES: &[&str] = &["ca_file", "name", "cpu", "cores", "mem", "flash", "key_file"];
+
+    #[test]
+    fn what_is_commented_out_shows_the_defaults_and_nothing_is_missing() {
+        let plain = read(SHIPPED, &[]).unwrap();
+        let mut shown = Vec::new();
+        let uncommented: Vec<String> = SHIPPED
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                // Prose has a blank after the sign.
+                Some(key) if !key.is_empty() && !key.starts_with(' ') => {
+                    shown.push(key.split(' ').next().unwrap().to_owned());
+                    key.to_owned()
+                }
+                _ => line.to_owned(),
+            })
+            .collect();
+        let mut all = read(&uncommented.join("\n"), &[]).unwrap();
+        assert_eq!(all.key_file(), plain.key_file(), "the example is the default");
+        assert_eq!(
+            all.functions.remove("flash"),
+            Some(FunctionSettings::Table(FunctionTable {
+                call: "lamp.pulse".to_owned(),
+                args: vec!["3s".to_owned()]
+            }))
+        );
+        all.server.ca_file = None;
+        all.colony.key_file = None;
+        all.runtime = Runtime {
+            runtime_type: all.runtime.runtime_type,
+            gpu: all.runtime.gpu,
+            gpus: all.runtime.gpus,
+            ..Runtime::default()
+        };
+        assert_eq!(all, plain);
+        for key in EXAMPLES {
+            assert!(shown.iter().any(|shown| shown == key), "{key} is not in the file");
+        }
+        // Every key of every section is there, commented or not.
+        for (section, keys) in [
+            (
+                "server",
+                &["url", "ca_file", "connect_timeout", "answer_timeout"][..],
+            ),
+            ("colony", &["id", "key_file"]),
+            (
+                "runtime",
+                &["name", "type", "key_file", "cpu", "cores", "mem", "gpu", "gpus"],
+            ),
+            (
+                "agent",
+                &[
+                    "state_dir",
+                    "poll_time",
+                    "grace_time",
+                    "max_age",
+                    "backoff_min",
+                    "backoff_max",
+                    "log",
+                ],
+            ),
+            ("gpio", &["backend"]),
+        ] {
+            let unknown = format!("[{section}]\nno_such_key = 1\n");
+            let error = read(&unknown, &[]).unwrap_err();
+            let body = SHIPPED
+                .split(&format!("[{section}]\n"))
+                .nth(1)
+                .unwrap()
+                .split("\n[")
+                .next()
+                .unwrap();
+            for key in keys {
+                let there = body
+                    .lines()
+                    .any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
+                assert!(there, "[{section}] {key} is not in configs/agent.toml");
+            }
+            let known = error
+                .split("known there are ")
+                .nth(1)
+                .unwrap_or(&error)
+                .to_owned();
+            assert_eq!(
+                known.split(", ").count(),
+                keys.len(),
+                "this test knows every key of [{section}]: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_environment_stands_over_the_file() {
+        let env = [
+            ("OUTPOST_AGENT__SERVER__URL", "https://hub.example"),
+            ("OUTPOST_AGENT__AGENT__POLL_TIME", "5"),
+            ("OUTPOST_AGENT__RUNTIME__CORES", "3"),
+            ("OUTPOST_AGENT__GPIO__BACKEND", "simulated"),
+            ("COLONIES_SERVERHOST", "not.read"),
+        ];
+        let settings = read(SHIPPED, &env).unwrap();
+        assert_eq!(settings.server.url, "https://hub.example");
+        assert_eq!(settings.agent.poll_time, Duration::from_secs(5));
+        assert_eq!(settings.runtime.cores, Some(3));
+        assert_eq!(settings.gpio.backend, BackendChoice::Simulated);
+    }
+
+    #[test]
+    fn errors_name_the_key_the_file_and_what_to_do() {
+        let with = |from: &str, to: &str| {
+            assert!(SHIPPED.contains(from), "{from}");
+            read(&SHIPPED.replace(from, to), &[]).unwrap_err()
+        };
+        for (from, to, key, help) in [
+            ("#grace_time", "grace_tme", "agent.grace_tme", "`grace_time`"),
+            (
+                "\"http://hub.local",
+                "\"hub.local",
+                "server.url",
+                "http://host:50080",
+            ),
+            ("id = \"4787", "id = \"", "colony.id", "64 lower-case hex digits"),
+            ("type = \"cli\"", "type = \"\"", "runtime.type", "runtimetype"),
+            (
+                "#poll_time = \"30s\"",
+                "poll_time = \"31s\"",
+                "agent.poll_time",
+                "from 1s to 30s",
+            ),
+            (
+                "#poll_time = \"30s\"",
+                "poll_time = \"1500ms\"",
+                "agent.poll_time",
+                "whole seconds",
+            ),
+            (
+                "#grace_time = \"10s\"",
+                "grace_time = \"61s\"",
+                "agent.grace_time",
+                "1m",
+            ),
+            (
+                "#backoff_max = \"30s\"",
+                "backoff_max = \"500ms\"",
+                "agent.backoff_max",
+                "backoff_min",
+            ),
+            ("#backend = \"auto\"", "backend = \"gpio\"", "gpio", "simulated"),
+            ("#log = \"info\"", "log = \"loud\"", "log", "info"),
+            ("#max_pulse = \"10m\"", "max_puls = 3", "max_puls", "max_pulse"),
+        ] {
+            let error = with(from, to);
+            assert!(error.contains(key), "{key}: {error}");
+            assert!(error.contains(help), "{help}: {error}");
+            assert!(error.contains("agent.toml"), "the file: {error}");
+        }
+        let missing = read("[runtime]\ntype = \"cli\"", &[]).unwrap_err();
+        assert!(missing.contains("colony.id: not set"), "{missing}");
     }
 }

@@ -224,7 +224,9 @@ impl Worker {
         if self.lane.has_room(self.settings.slots) {
             return;
         }
-        let wake = self.lost_until.map_or(self.reconcile_at, |until| until.min(self.reconcile_at));
+        let wake = self
+            .lost_until
+            .map_or(self.reconcile_at, |until| until.min(self.reconcile_at));
         tokio::select! {
             Some(job) = self.jobs.join_next() => log_lost_job(job),
             _ = changes.changed() => {}
@@ -411,7 +413,12 @@ impl Worker {
     }
 
     /// Whether the attempt may begin; else what to do about it.
-    fn examine(&self, process: &Process, attempt: &Attempt, lease: Option<Lease>) -> Result<&Function, Verdict> {
+    fn examine(
+        &self,
+        process: &Process,
+        attempt: &Attempt,
+        lease: Option<Lease>,
+    ) -> Result<&Function, Verdict> {
         let failed = |text: String| Verdict::Close(Close::Failed(delivery::storable(&text)));
         if self.lane.outbox(|outbox| outbox.holds(&process.id)) {
             // Never acted on again while a result of it waits. Its own end would find no room beside that result.
@@ -485,7 +492,9 @@ impl Job {
             Ok(ended) => ended,
             // The device's owner task catches the verb's panics; this one is ours.
             Err(_) => (
-                Ending::Failed("the agent panicked; this is a defect of outpost, please report it".to_owned()),
+                Ending::Failed(
+                    "the agent panicked; this is a defect of outpost, please report it".to_owned(),
+                ),
                 Vec::new(),
             ),
         };

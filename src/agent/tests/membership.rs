@@ -125,9 +125,10 @@ async fn a_wrong_colony_key_and_an_unknown_colony_are_told_apart() {
     let text = wrong.tell(Standing::WrongOwnerKey).unwrap();
     assert!(text.contains("[colony] key_file"), "{text}");
     assert!(text.contains("--name 'a b'"), "as a shell takes it: {text}");
-    bench
-        .server
-        .fault(Kind::GetRuntimes, Fault::Refuse(403, "Colony <c> does not exists"));
+    bench.server.fault(
+        Kind::GetRuntimes,
+        Fault::Refuse(403, "Colony <c> does not exists"),
+    );
     assert_eq!(wrong.ask().await.unwrap(), Standing::NoColony);
 }
 
@@ -202,10 +203,7 @@ async fn an_idle_agent_asks_the_server_rarely() {
     bench.start();
     bench.clock.sleep_until(at(3600.0)).await;
     let polls = bench.server.asked(Kind::Assign).len();
-    assert!(
-        (115..130).contains(&polls),
-        "{polls} polls of 30 s in an hour"
-    );
+    assert!((115..130).contains(&polls), "{polls} polls of 30 s in an hour");
     assert!(bench.server.asked(Kind::Version).len() < 30);
     assert!(bench.server.asked(Kind::GetHistory).len() <= 15);
 }

@@ -86,7 +86,10 @@ impl Bench {
         let lamp = Lamp::open("lamp", &settings, &self.board, self.clock.clone()).unwrap();
         vec![
             owner::spawn(Box::new(lamp), self.clock.clone()),
-            owner::spawn(Box::new(Odd::new(self.odd.clone(), self.clock.clone())), self.clock.clone()),
+            owner::spawn(
+                Box::new(Odd::new(self.odd.clone(), self.clock.clone())),
+                self.clock.clone(),
+            ),
         ]
     }
 

@@ -54,7 +54,10 @@ async fn an_attempt_left_to_the_requeue_is_not_closed_as_lost() {
     bench.clock.sleep_until(at(1.0)).await;
     // Due right after the lease ends here and before it ends there: the reconcile of the former life's poll.
     let id = bench.submit("odd.set", &[], 31, 1);
-    let process = bench.server.until(&id, "requeued", |process| process.retries == 1).await;
+    let process = bench
+        .server
+        .until(&id, "requeued", |process| process.retries == 1)
+        .await;
     assert_ne!(process.error_message, "assignment lost");
     let ended = bench.server.until_state(&id, Failed).await;
     assert_eq!(ended.error_message, "Maximum execution time limit exceeded");
@@ -84,7 +87,10 @@ async fn lost_answers_to_attributes_and_closes_are_sent_again_until_taken() {
             done.attributes
         );
         // What was taken stays taken.
-        bench.clock.sleep_until(bench.now() + std::time::Duration::from_secs(120)).await;
+        bench
+            .clock
+            .sleep_until(bench.now() + std::time::Duration::from_secs(120))
+            .await;
         assert_eq!(bench.server.process(&id).state, Successful, "{fault:?}");
     }
     assert_eq!(bench.lamp_edges().len(), 6, "each was done once");
@@ -169,6 +175,7 @@ async fn a_late_result_is_not_put_on_a_later_attempt() {
         process.state = Running;
         process.is_assigned = true;
         process.assigned_runtime_id = "them".to_owned();
+        process.exec_deadline = Time::LAST;
     });
     bench.server.set_down(false);
     bench.clock.sleep_until(at(60.0)).await;

@@ -143,6 +143,11 @@ impl FakeServer {
         self.state().faults.push_back((kind, fault));
     }
 
+    /// What was to go wrong and has not yet goes well.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// When requests of a kind came.
     pub fn asked(&self, kind: Kind) -> Vec<BootTime> {
         let state = self.state();
@@ -363,7 +368,10 @@ impl FakeServer {
         if let Ok(seconds) = u64::try_from(found.spec.max_exec_time) {
             found.exec_deadline = now.plus(Duration::from_secs(seconds));
         }
-        Some(found.clone())
+        let found = found.clone();
+        drop(state);
+        self.changed();
+        Some(found)
     }
 
     fn close(&self, caller: &str, id: &str, to: ProcessState, message: &str) -> Result<Answer, Refusal> {
@@ -553,8 +561,7 @@ impl FakeServer {
             _ => {}
         }
         tokio::time::sleep(latency / 2).await;
-        let whole =
-            Time::from_unix_nanos(stamped.unix_nanos().div_euclid(1_000_000_000) * 1_000_000_000);
+        let whole = Time::from_unix_nanos(stamped.unix_nanos().div_euclid(1_000_000_000) * 1_000_000_000);
         Ok(Exchange {
             status,
             body: Bytes::from(bytes),
