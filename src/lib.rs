@@ -7,9 +7,12 @@
 //! - [`clock`]: boot time and wall time as parameters, for everything that has a deadline. Knows nobody.
 //! - [`client`]: asking a Colonies server: typed calls over a transport. Knows `protocol` and `clock`.
 //! - [`device`]: what acts: one trait, one file or folder per kind. Knows `clock` alone.
-//! - [`agent`]: the worker: enrol, assign, perform, report. Knows `client` and `device` (and what they know).
-//! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol` and `clock`.
+//! - [`agent`]: the worker: enrol, assign, perform, report. Knows `client`, `device`, `protocol`,
+//!   `clock`, `config` and `keyfile`.
+//! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `config` and
+//!   `keyfile`; `client` in its relay alone.
 //! - [`config`]: settings from a file and the environment; the sections are typed by the rooms that use them.
+//!   Knows nobody.
 //! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
 //! - `bin/`: parse arguments, call the library, print. Knows all.
 

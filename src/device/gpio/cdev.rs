@@ -42,6 +42,11 @@ pub struct LineFacts {
 /// # Errors
 /// [`GpioError::NoChips`]; or, if none of the chips there are may be opened, why the first may not.
 pub fn survey() -> Result<Vec<ChipFacts>, GpioError> {
+    Ok(look_around()?.0)
+}
+
+/// The chips that may be looked at (one at least), and why the first of the others may not.
+fn look_around() -> Result<(Vec<ChipFacts>, Option<GpioError>), GpioError> {
     let paths = chips().map_err(|error| match errno_of(&error) {
         Some(errno) => not_opened(Path::new("/dev"), errno),
         None => GpioError::NoChips,
@@ -61,7 +66,7 @@ pub fn survey() -> Result<Vec<ChipFacts>, GpioError> {
     match (facts.is_empty(), refused) {
         (true, Some(error)) => Err(error),
         (true, None) => Err(GpioError::NoChips),
-        (false, _) => Ok(facts),
+        (false, refused) => Ok((facts, refused)),
     }
 }
 
@@ -88,6 +93,10 @@ fn not_opened(path: &Path, errno: i32) -> GpioError {
     use rustix::io::Errno;
     match Errno::from_raw_os_error(errno) {
         Errno::ACCESS | Errno::PERM => permission(path),
+        // The second version of the line information is as old as that of the requests.
+        Errno::INVAL | Errno::NOTTY => GpioError::Refused {
+            line: path.display().to_string(),
+        },
         _ => GpioError::Io {
             line: path.display().to_string(),
             action: "look at it",
@@ -169,6 +178,14 @@ fn locate<'a>(spec: &LineSpec, chips: &'a [ChipFacts]) -> Result<(&'a ChipFacts,
     }
 }
 
+/// What is missing may be on the chip that could not be looked at: then that is the thing to mend.
+fn rather(missing: GpioError, refused: Option<GpioError>) -> GpioError {
+    match missing {
+        GpioError::UnknownLine { .. } | GpioError::UnknownChip { .. } => refused.unwrap_or(missing),
+        other => other,
+    }
+}
+
 /// Lines of the kernel's GPIO character device.
 #[derive(Debug)]
 pub struct CdevBackend(());
@@ -196,8 +213,8 @@ impl GpioBackend for CdevBackend {
         consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError> {
         // Looked up afresh: chips come and go with expanders, holders with their programs.
-        let chips = survey()?;
-        let (chip, line) = locate(spec, &chips)?;
+        let (chips, refused) = look_around()?;
+        let (chip, line) = locate(spec, &chips).map_err(|error| rather(error, refused))?;
         let mut builder = Request::builder();
         builder.on_chip(&chip.path).with_consumer(consumer_name(consumer));
         builder.with_line(line.offset).as_output(value(initial));
@@ -406,9 +423,28 @@ mod tests {
             denied.contains("no permission to use /nowhere/gpiochip0") && denied.contains("usermod"),
             "{denied}"
         );
+        let old = not_opened(Path::new("/nowhere/gpiochip0"), 22).to_string();
+        assert!(old.contains("Linux 5.10"), "{old}");
         assert!(matches!(
             not_opened(Path::new("/nowhere/gpiochip0"), 5),
             GpioError::Io { .. }
+        ));
+    }
+
+    #[test]
+    fn a_chip_that_may_not_be_looked_at_explains_a_missing_line() {
+        let board = board();
+        let missing = || locate(&LineSpec::named("GPIO33"), &board).unwrap_err();
+        let refused = || Some(not_opened(Path::new("/nowhere/gpiochip4"), 13));
+        assert!(matches!(
+            rather(missing(), refused()),
+            GpioError::Permission { .. }
+        ));
+        assert!(matches!(rather(missing(), None), GpioError::UnknownLine { .. }));
+        let offset = locate(&on_chip("pinctrl-rp1", 5), &board).unwrap_err();
+        assert!(matches!(
+            rather(offset, refused()),
+            GpioError::NoSuchOffset { .. }
         ));
     }
 

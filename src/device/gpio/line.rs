@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, Visitor};
+use serde::de::{Deserializer, Visitor};
 
 /// The *logical* level of a line: what the thing on it does, whichever voltage that takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
@@ -256,9 +256,7 @@ pub fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
             Ok(Some(number.to_string()))
         }
     }
-    deserializer
-        .deserialize_any(TextVisitor)
-        .map_err(D::Error::custom)
+    deserializer.deserialize_any(TextVisitor)
 }
 
 #[cfg(test)]

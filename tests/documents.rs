@@ -1,0 +1,191 @@
+//! What the documents repeat from elsewhere is what is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(relative: &str) -> String {
+    fs::read_to_string(root().join(relative)).unwrap_or_else(|fault| panic!("{relative}: {fault}"))
+}
+
+/// The text between two marks, which must both be there.
+fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+    let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("no “{from}”"));
+    rest.split_once(to)
+        .unwrap_or_else(|| panic!("no “{to}” after “{from}”"))
+        .0
+}
+
+/// The first cells of the rows of a table that are written as code: ``| `name` | …``.
+fn coded_first_cells(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect()
+}
+
+/// Every Markdown file of the project.
+fn documents() -> Vec<PathBuf> {
+    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    collect(&path, found);
+                }
+            } else if name.ends_with(".md") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(root(), &mut found);
+    found.sort();
+    found
+}
+
+/// Where the links of a Markdown text lead, code blocks left out: `[text](target)`.
+fn links(text: &str) -> Vec<&str> {
+    let prose = text.split("```").step_by(2);
+    prose
+        .flat_map(|part| part.split("](").skip(1))
+        .filter_map(|rest| rest.split(')').next())
+        .collect()
+}
+
+#[test]
+fn links_are_found_and_code_is_not_taken_for_them() {
+    let text = "[a](b.md) and [c](d/e.md#f)\n```\nx[i](j)\n```\n[k](l)";
+    assert_eq!(links(text), ["b.md", "d/e.md#f", "l"]);
+}
+
+#[test]
+fn every_link_between_files_leads_somewhere() {
+    let mut dead = Vec::new();
+    let mut seen = 0;
+    for document in documents() {
+        for link in links(&fs::read_to_string(&document).unwrap()) {
+            let target = link.split('#').next().unwrap();
+            if target.is_empty() || link.contains("://") {
+                continue;
+            }
+            seen += 1;
+            if !document.parent().unwrap().join(target).exists() {
+                dead.push(format!(
+                    "{}: {link}",
+                    document.strip_prefix(root()).unwrap().display()
+                ));
+            }
+        }
+    }
+    assert!(
+        seen > 20,
+        "only {seen} links seen: is the test looking in the right place?"
+    );
+    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+#[test]
+fn the_readme_opens_with_the_two_commands() {
+    let readme = read("README.md");
+    let block = between(&readme, "```\n", "```");
+    let commands: Vec<&str> = block
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(commands, ["./scripts/demo", "./scripts/test"]);
+    assert!(
+        readme.lines().position(|line| line == "```") <= Some(2),
+        "nothing stands before them"
+    );
+    for command in commands {
+        assert!(root().join(command).exists(), "{command}");
+    }
+}
+
+#[test]
+fn the_page_on_checks_has_every_step_in_order() {
+    let script = read("scripts/test");
+    let steps: Vec<&str> = between(&script, "\nsteps=(", ")").split_whitespace().collect();
+    let page = read("docs/ci.md");
+    assert_eq!(coded_first_cells(&page), steps);
+    for step in steps {
+        assert!(
+            script.contains(&format!("\nstep_{step}() {{")),
+            "scripts/test has no function step_{step}"
+        );
+    }
+}
+
+#[test]
+fn the_toolchain_is_the_same_everywhere() {
+    let toolchain = read("rust-toolchain.toml");
+    let channel = between(&toolchain, "channel = \"", "\"");
+    let manifest = read("Cargo.toml");
+    let oldest = between(&manifest, "rust-version = \"", "\"");
+    assert!(
+        channel.starts_with(&format!("{oldest}.")),
+        "{channel} is pinned, but rust-version is {oldest}"
+    );
+    assert!(read("docs/decisions/0001-toolchain-and-profiles.md").contains(channel));
+    assert!(read("cross/README.md").contains(&format!("cross +{channel} ")));
+}
+
+#[test]
+fn the_list_of_decisions_has_each_by_its_title() {
+    let list = read("docs/decisions/README.md");
+    let mut records = 0;
+    for entry in fs::read_dir(root().join("docs/decisions")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some((number, _)) = name.split_once('-') else {
+            continue;
+        };
+        records += 1;
+        let text = read(&format!("docs/decisions/{name}"));
+        let title = between(&text, &format!("# {number}: "), "\n");
+        let row = format!("| [{number}]({name}) | {title} |");
+        assert!(
+            list.lines().any(|line| line == row),
+            "docs/decisions/README.md lacks the row\n{row}"
+        );
+        for part in ["**Context.**", "**Decision.**", "**Consequences.**"] {
+            assert!(text.contains(part), "{name} has no {part}");
+        }
+    }
+    assert_eq!(
+        list.matches("](0").count(),
+        records,
+        "a row for each record and no other"
+    );
+}
+
+#[test]
+fn what_the_records_say_of_the_manifest_is_so() {
+    let manifest = read("Cargo.toml");
+    let release = between(&manifest, "[profile.release]\n", "\n\n");
+    for setting in [
+        "opt-level = \"z\"",
+        "lto = \"fat\"",
+        "codegen-units = 1",
+        "strip = true",
+        "panic = \"unwind\"",
+    ] {
+        assert!(release.contains(setting), "decision 0001 says {setting}");
+    }
+    let dependencies = between(&manifest, "[dependencies]\n", "\n[dev-dependencies]");
+    for absent in ["axum", "reqwest", "k256", "openssl", "aws-lc"] {
+        let named = dependencies.lines().any(|line| line.starts_with(absent));
+        assert!(!named, "the records say that we do without {absent}");
+    }
+    let secp = dependencies
+        .lines()
+        .find(|line| line.starts_with("secp256k1"))
+        .unwrap();
+    assert!(
+        secp.contains("0.33") && secp.contains("[\"std\", \"recovery\"]"),
+        "decision 0002: {secp}"
+    );
+}
