@@ -18,8 +18,12 @@ pub(super) async fn deliver(lane: Arc<Lane>, caller: Caller) {
     loop {
         changes.borrow_and_update();
         let now = lane.clock.now();
-        for gone in lane.outbox(|outbox| outbox.expire(now)) {
-            lane.log_gone(&gone);
+        let gone = lane.outbox(|outbox| outbox.expire(now));
+        for gone in &gone {
+            lane.log_gone(gone);
+        }
+        if !gone.is_empty() {
+            lane.nudge();
         }
         let (step, due) = lane.outbox(|outbox| (outbox.next(now), outbox.next_due()));
         match (step, due) {
@@ -39,6 +43,7 @@ pub(super) async fn deliver(lane: Arc<Lane>, caller: Caller) {
                 if let Some(gone) = gone {
                     lane.log_gone(&gone);
                 }
+                lane.nudge();
             }
             (None, Some(due)) => {
                 tokio::select! {

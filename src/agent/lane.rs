@@ -107,10 +107,14 @@ impl Lane {
         }
     }
 
-    /// Whether one more attempt may be taken on beside those that run.
+    /// Whether one more attempt may be taken on beside those that run: a slot is free, its result will find room, and what
+    /// can be told now was told. Results whose time has not come hold up nothing.
     pub fn has_room(&self, slots: usize) -> bool {
+        let now = self.clock.now();
         let state = self.state();
-        state.running.len() < slots && state.outbox.has_room(state.running.len() + 1)
+        state.running.len() < slots
+            && state.outbox.has_room(state.running.len() + 1)
+            && state.outbox.next(now).is_none()
     }
 
     /// Marks an attempt as running here.
@@ -205,7 +209,6 @@ impl Lane {
                 tracing::warn!(attempt = %gone.attempt, close = ?gone.close, reason, "its result is of no use any more");
             }
         }
-        self.changed();
     }
 }
 

@@ -139,7 +139,7 @@ impl Default for Agent {
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum LogLevel {
     /// What needs somebody.
     Error,
@@ -151,6 +151,21 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
+}
+
+impl TryFrom<String> for LogLevel {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Ok(match text.as_str() {
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "info" => LogLevel::Info,
+            "debug" => LogLevel::Debug,
+            "trace" => LogLevel::Trace,
+            _ => return Err("write error, warn, info, debug or trace"),
+        })
+    }
 }
 
 impl LogLevel {
@@ -484,8 +499,13 @@ mod tests {
                 "agent.backoff_max",
                 "backoff_min",
             ),
-            ("#backend = \"auto\"", "backend = \"gpio\"", "gpio", "simulated"),
-            ("#log = \"info\"", "log = \"loud\"", "log", "info"),
+            (
+                "#backend = \"auto\"",
+                "backend = \"gpio\"",
+                "gpio.backend",
+                "rppal",
+            ),
+            ("#log = \"info\"", "log = \"loud\"", "agent.log", "debug or trace"),
             ("#max_pulse = \"10m\"", "max_puls = 3", "max_puls", "max_pulse"),
         ] {
             let error = with(from, to);
