@@ -156,7 +156,7 @@ pub enum LogLevel {
 impl TryFrom<String> for LogLevel {
     type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+    fn try_from(text: String) -> Result<Self, &'static str> {
         Ok(match text.as_str() {
             "error" => LogLevel::Error,
             "warn" => LogLevel::Warn,
