@@ -23,7 +23,8 @@ pub use self::run::{Loop, run};
 use self::delivery::Receipt;
 use self::waiters::{Waiter, Waiters};
 use super::ledger::{
-    Attempt, Cause, Change, Command, Effect, Event, Fault, LedgerClock, Moment, Outcome, Store, StoreError, apply,
+    Attempt, Cause, Change, Command, Effect, Event, Fault, LedgerClock, Moment, Outcome, Store, StoreError,
+    apply,
 };
 use super::service::{Service, Verdict};
 use crate::clock::BootTime;
@@ -161,7 +162,10 @@ impl<S: Store> Engine<S> {
         };
         let due = due.max(due.and(self.quiet_until));
         let owed = self.quiet_until.filter(|_| !self.owed.is_empty());
-        [due, owed, self.waiters.first_timeout()].into_iter().flatten().min()
+        [due, owed, self.waiters.first_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// One commit. Without inputs it does what is due.
@@ -384,7 +388,8 @@ impl<S: Store> Engine<S> {
             .handle(&self.store, &waiter.caller, request, now, &mut self.entropy)
         {
             Ok((Verdict::Assigned(answer, attempt), effect)) => {
-                turn.answers.push((waiter.reply, Said::Yes(answer, Some(attempt))));
+                turn.answers
+                    .push((waiter.reply, Said::Yes(answer, Some(attempt))));
                 // An assignment makes nothing ready and sends nobody away.
                 for change in &effect.changes {
                     self.store.write(change)?;

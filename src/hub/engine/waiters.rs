@@ -70,7 +70,9 @@ impl Waiters {
             numbers.extend(hits.map(|(number, _)| (*number, line.clone())));
         }
         numbers.sort_unstable();
-        let removed = numbers.iter().filter_map(|(number, line)| self.remove(line, *number));
+        let removed = numbers
+            .iter()
+            .filter_map(|(number, line)| self.remove(line, *number));
         removed.collect()
     }
 

@@ -128,7 +128,12 @@ impl View for MemoryStore {
     }
 
     fn runtime(&self, id: &str) -> Result<Option<Runtime>, StoreError> {
-        Ok(self.held.runtimes.iter().find(|runtime| runtime.id == id).cloned())
+        Ok(self
+            .held
+            .runtimes
+            .iter()
+            .find(|runtime| runtime.id == id)
+            .cloned())
     }
 
     fn runtimes(&self, colony_id: &str) -> Result<Vec<Runtime>, StoreError> {
@@ -161,7 +166,14 @@ impl View for MemoryStore {
         runtime_id: &str,
         latest: bool,
     ) -> Result<Option<Record>, StoreError> {
-        let place = |target: &str, seq| (colony_id.to_owned(), runtime_type.to_owned(), target.to_owned(), seq);
+        let place = |target: &str, seq| {
+            (
+                colony_id.to_owned(),
+                runtime_type.to_owned(),
+                target.to_owned(),
+                seq,
+            )
+        };
         let ends = ["*", runtime_id].into_iter().filter_map(|target| {
             let mut range = self.held.queue.range(place(target, 0)..=place(target, u64::MAX));
             if latest { range.next_back() } else { range.next() }
@@ -187,7 +199,10 @@ impl View for MemoryStore {
     }
 
     fn newest(&self, colony_id: &str, state: ProcessState, count: usize) -> Result<Vec<Record>, StoreError> {
-        let of_state = self.held.of(colony_id).filter(|record| record.process.state == state);
+        let of_state = self
+            .held
+            .of(colony_id)
+            .filter(|record| record.process.state == state);
         let mut found: Vec<Record> = of_state.cloned().collect();
         found.sort_by_key(|record| std::cmp::Reverse((record.moved(), record.seq)));
         found.truncate(count);
@@ -230,7 +245,10 @@ impl View for MemoryStore {
         let ours = |id: &str| colony_id.is_none_or(|wanted| wanted == id);
         let held = &self.held;
         let count = |state| {
-            let of_state = held.by_seq.values().filter(|record| record.process.state == state);
+            let of_state = held
+                .by_seq
+                .values()
+                .filter(|record| record.process.state == state);
             of_state
                 .filter(|record| ours(&record.process.spec.conditions.colony_id))
                 .count() as i64

@@ -6,10 +6,7 @@ use crate::protocol::model::Attribute;
 use crate::protocol::{Answer, Refusal};
 
 pub(super) fn add<V: View>(desk: &mut Desk<'_, V>, attribute: Attribute) -> Handled {
-    let record = desk
-        .view
-        .record(&attribute.target_id)?
-        .ok_or(Refusal::Unknown)?;
+    let record = desk.view.record(&attribute.target_id)?.ok_or(Refusal::Unknown)?;
     desk.require_runtime(&record.process.spec.conditions.colony_id)?;
     processes::require_assigned(desk, &record)?;
     desk.tell(Command::AddAttribute(attribute))

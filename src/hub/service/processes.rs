@@ -134,11 +134,7 @@ pub(super) fn delete_all<V: View>(desk: &mut Desk<'_, V>, colony_id: String) -> 
     desk.tell(Command::DeleteProcesses(colony_id))
 }
 
-pub(super) fn close<V: View>(
-    desk: &mut Desk<'_, V>,
-    process_id: String,
-    failure: Option<String>,
-) -> Handled {
+pub(super) fn close<V: View>(desk: &mut Desk<'_, V>, process_id: String, failure: Option<String>) -> Handled {
     let record = named(desk, &process_id)?;
     desk.require_runtime(colony_of(&record))?;
     require_assigned(desk, &record)?;

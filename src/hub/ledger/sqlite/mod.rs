@@ -66,7 +66,9 @@ impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse,
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::Damaged(error.to_string()),
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                OpenError::Damaged(error.to_string())
+            }
             _ => OpenError::Other(error.to_string()),
         }
     }
@@ -106,8 +108,9 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`]
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = match &options.vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
             None => Connection::open_with_flags(path, flags)?,
@@ -207,7 +210,12 @@ impl SqliteStore {
         for target in places(record) {
             self.run(
                 "INSERT INTO queue VALUES (?1, ?2, ?3, ?4)",
-                params![conditions.colony_id, conditions.runtime_type, target, place(record)],
+                params![
+                    conditions.colony_id,
+                    conditions.runtime_type,
+                    target,
+                    place(record)
+                ],
             )?;
         }
         Ok(())
@@ -218,7 +226,12 @@ impl SqliteStore {
         for target in places(record) {
             self.run(
                 "DELETE FROM queue WHERE colony_id = ?1 AND runtime_type = ?2 AND target = ?3 AND seq = ?4",
-                params![conditions.colony_id, conditions.runtime_type, target, place(record)],
+                params![
+                    conditions.colony_id,
+                    conditions.runtime_type,
+                    target,
+                    place(record)
+                ],
             )?;
         }
         Ok(())
@@ -324,7 +337,11 @@ impl View for SqliteStore {
     }
 
     fn record(&self, process_id: &str) -> Result<Option<Record>, StoreError> {
-        self.one("SELECT * FROM processes WHERE id = ?1", [process_id], rows::record)
+        self.one(
+            "SELECT * FROM processes WHERE id = ?1",
+            [process_id],
+            rows::record,
+        )
     }
 
     fn attributes(&self, process_id: &str) -> Result<Vec<Attribute>, StoreError> {

@@ -58,7 +58,8 @@ pub(super) struct Texts<T>(pub(super) T);
 
 impl ToSql for Texts<&[String]> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let text = serde_json::to_string(self.0).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
+        let text =
+            serde_json::to_string(self.0).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
         Ok(ToSqlOutput::Owned(Value::Text(text)))
     }
 }

@@ -123,7 +123,8 @@ END;
 
 /// Brings the database to the version of this program.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
-    let pragma = |connection: &Connection, name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pragma =
+        |connection: &Connection, name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let version = pragma(connection, "user_version")?;
     let application = pragma(connection, "application_id")?;
     let known = MIGRATIONS.len() as i64;
