@@ -43,10 +43,11 @@ impl FileSettings {
             &mut settings.operator_key,
             &mut settings.colony_key,
             &mut settings.server_key,
-        ] {
-            if let Some(path) = path {
-                *path = base.join(&*path);
-            }
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *path = base.join(&*path);
         }
         Ok(settings)
     }

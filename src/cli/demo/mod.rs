@@ -17,7 +17,7 @@ use super::show::{self, Names};
 use super::{file, submission};
 use crate::client::{Caller, ServerUrl};
 use crate::protocol::dialect::Dialect;
-use crate::protocol::model::{AttributeKind, Process, ProcessState, RuntimeState, UNLIMITED};
+use crate::protocol::model::{AttributeKind, Process, ProcessState, RuntimeState, SUBMISSION_ID, UNLIMITED};
 use programs::{Place, Program};
 
 /// The agent's configuration, as it lies in `configs/`.
@@ -248,12 +248,15 @@ impl Stage<'_> {
                 *time = UNLIMITED;
             }
         }
+        self.relay();
+        // The agent may be faster than the answer: what it does comes after this moment.
+        let moment = Instant::now();
         let process = match submission::submit(caller, spec, &mut |_| ()).await {
             Ok((process, _)) => process,
             Err(error) => return Err(CliError::Unfinished(error.to_string())),
         };
-        self.relay();
-        self.told.tell(&format!("submitted {}  ({name})", process.id));
+        self.told
+            .tell_at(moment, &format!("submitted {}  ({name})", process.id));
         Ok(process)
     }
 
@@ -381,6 +384,8 @@ fn change(process: &Process, names: &Names) -> String {
         .attributes
         .iter()
         .filter(|attribute| attribute.kind == AttributeKind::Out)
+        // The examples' function tells its environment; of that only what the spec gave is of interest.
+        .filter(|attribute| !attribute.key.ends_with(SUBMISSION_ID))
         .map(|attribute| format!("{} = {}", attribute.key, attribute.value.trim_end()))
         .collect();
     if !results.is_empty() {
