@@ -1,5 +1,10 @@
 //! The command line against a real hub: both programs as they are built.
 #![cfg(all(feature = "cli", feature = "hub"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helpers may stop it, too"
+)]
 
 mod client_server;
 

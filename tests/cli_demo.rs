@@ -1,5 +1,10 @@
 //! `outpost demo` as a newcomer runs it.
 #![cfg(all(feature = "cli", feature = "hub", feature = "agent"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helpers may stop it, too"
+)]
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -107,4 +112,22 @@ async fn left_alone_it_goes_on_until_it_is_told_to_end() {
     let address = hub.unwrap().strip_prefix("http://").unwrap().to_owned();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
     assert!(directory.path().join("hub/keys/server.key").exists());
+}
+
+#[tokio::test]
+async fn alone_it_says_what_to_build() {
+    let directory = tempfile::tempdir().unwrap();
+    let alone = directory.path().join("outpost");
+    std::fs::copy(env!("CARGO_BIN_EXE_outpost"), &alone).unwrap();
+    let done = Command::new(&alone)
+        .args(["demo", "--once"])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    let text = String::from_utf8(done.stderr).unwrap();
+    assert!(
+        text.contains("outpost-hub is not beside this program") && text.contains("cargo build --bins"),
+        "{text}"
+    );
 }

@@ -1,5 +1,10 @@
 //! The client against servers that answer oddly, late, in part or not at all.
 #![cfg(feature = "client")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helpers may stop it, too"
+)]
 
 mod client_server;
 

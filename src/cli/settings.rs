@@ -97,11 +97,16 @@ impl Settings {
             Some(KeySource::Variable { .. }) => variable("COLONIES_RUNTIMEID"),
             _ => None,
         };
-        let colony = global
-            .colony
-            .clone()
-            .or_else(|| variable("COLONIES_COLONYID"))
-            .or_else(|| from_file.colony.clone());
+        // A colony's key names its colony, with the rank of the place where the key stands.
+        let colony = match (&global.colony, &global.colony_key) {
+            (Some(colony), _) => Some(colony.clone()),
+            (None, Some(_)) => None,
+            (None, None) => match (variable("COLONIES_COLONYID"), variable("COLONIES_COLONYPRVKEY")) {
+                (Some(colony), _) => Some(colony),
+                (None, Some(_)) => None,
+                (None, None) => from_file.colony.clone(),
+            },
+        };
         if let Some(colony) = &colony
             && colony.len() != ID_LENGTH
         {
@@ -372,6 +377,16 @@ mod tests {
         );
         // The colony follows from its key.
         let settings = combined(Global::default(), &environment[..1], FileSettings::default()).unwrap();
+        assert_eq!(
+            settings.colony().unwrap(),
+            PrivateKey::from_hex(COLONY).unwrap().id()
+        );
+        // A new key on the command line stands over the colony in the file, an old colony there does not forbid it.
+        let file = FileSettings {
+            colony: Some(OTHER.to_owned()),
+            ..FileSettings::default()
+        };
+        let settings = combined(Global::default(), &environment[..1], file).unwrap();
         assert_eq!(
             settings.colony().unwrap(),
             PrivateKey::from_hex(COLONY).unwrap().id()

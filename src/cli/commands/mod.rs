@@ -17,7 +17,7 @@ use crate::protocol::dialect::Dialect;
 pub use colony::colony;
 pub use keys::keys;
 pub use operator::operator;
-pub use process::{get, ps, run, submit};
+pub use process::{get, prepared, ps, run, submit};
 pub use runtime::runtime;
 
 /// What a command has at hand.

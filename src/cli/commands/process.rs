@@ -184,7 +184,7 @@ fn read_spec(path: &Path) -> Result<ProcessSpec, CliError> {
 
 /// What the original command line does to a spec file: the colony is filled in, and no limit is written as the servers
 /// understand it. Absent or 0, an execution would be killed within a second by an original server (RD 5.5).
-fn prepared(mut spec: ProcessSpec, colony: &str) -> ProcessSpec {
+pub fn prepared(mut spec: ProcessSpec, colony: &str) -> ProcessSpec {
     if spec.conditions.colony_id.is_empty() {
         colony.clone_into(&mut spec.conditions.colony_id);
     }

@@ -17,7 +17,7 @@ use super::show::{self, Names};
 use super::{file, submission};
 use crate::client::{Caller, ServerUrl};
 use crate::protocol::dialect::Dialect;
-use crate::protocol::model::{AttributeKind, Process, ProcessState, RuntimeState, SUBMISSION_ID, UNLIMITED};
+use crate::protocol::model::{AttributeKind, Process, ProcessState, RuntimeState, SUBMISSION_ID};
 use programs::{Place, Program};
 
 /// The agent's configuration, as it lies in `configs/`.
@@ -239,15 +239,10 @@ impl Stage<'_> {
 
     async fn submit(&mut self, caller: &Caller, colony: &str, example: Example) -> Result<Process, CliError> {
         let (name, text) = example;
-        let mut spec = Dialect::Runtime
+        let spec = Dialect::Runtime
             .read_spec(text.as_bytes())
             .map_err(|error| CliError::usage(format!("{name}: {error}")))?;
-        colony.clone_into(&mut spec.conditions.colony_id);
-        for time in [&mut spec.max_wait_time, &mut spec.max_exec_time] {
-            if *time == 0 {
-                *time = UNLIMITED;
-            }
-        }
+        let spec = commands::prepared(spec, colony);
         self.relay();
         // The agent may be faster than the answer: what it does comes after this moment.
         let moment = Instant::now();
