@@ -2,6 +2,8 @@
 //!
 //! Standard output carries what machines read (`edge LINE on|off` of the simulated board), standard error the log.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program prints
+
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
