@@ -1,10 +1,13 @@
 //! Lost replies, refused closes, and what the server believes wrongly.
 
+use std::time::Duration;
+
 use super::server::Fault;
 use super::{Bench, at};
 use crate::clock::Clock;
 use crate::device::gpio::Level;
 use crate::protocol::model::ProcessState::{Failed, Running, Successful, Waiting};
+use crate::protocol::model::RuntimeState;
 use crate::protocol::{Kind, Time};
 
 #[tokio::test(start_paused = true)]
@@ -49,16 +52,28 @@ async fn an_assignment_whose_reply_was_lost_is_found_once_its_poll_time_has_pass
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_left_to_the_requeue_is_not_closed_as_lost() {
-    let bench = Bench::new();
+    let mut bench = Bench::new();
+    bench.settings.backoff_min = Duration::from_millis(50);
+    bench.settings.backoff_max = Duration::from_millis(50);
     bench.start();
     bench.clock.sleep_until(at(1.0)).await;
-    // Due right after the lease ends here and before it ends there: the reconcile of the former life's poll.
-    let id = bench.submit("odd.set", &[], 31, 1);
-    let process = bench
+    let id = bench.submit("odd.set", &[], 5, 1);
+    bench.server.until_state(&id, Running).await;
+    // Enrolling again makes it reconcile: let that be between the lease's end here and its end there.
+    bench.clock.sleep_until(at(4.0)).await;
+    bench.server.set_runtime(&bench.key.id(), RuntimeState::Rejected);
+    bench.clock.sleep_until(at(5.8)).await;
+    assert_eq!(bench.odd_log().safe.len(), 1, "stopped");
+    bench.server.set_runtime(&bench.key.id(), RuntimeState::Approved);
+    bench
         .server
         .until(&id, "requeued", |process| process.retries == 1)
         .await;
-    assert_ne!(process.error_message, "assignment lost");
+    let looked = bench.server.asked(Kind::GetHistory);
+    assert!(
+        looked.iter().any(|when| *when > at(5.8) && *when < at(6.0)),
+        "{looked:?}"
+    );
     let ended = bench.server.until_state(&id, Failed).await;
     assert_eq!(ended.error_message, "Maximum execution time limit exceeded");
     assert_eq!(bench.odd_log().began.len(), 2);
@@ -89,7 +104,7 @@ async fn lost_answers_to_attributes_and_closes_are_sent_again_until_taken() {
         // What was taken stays taken.
         bench
             .clock
-            .sleep_until(bench.now() + std::time::Duration::from_secs(120))
+            .sleep_until(bench.now() + Duration::from_secs(120))
             .await;
         assert_eq!(bench.server.process(&id).state, Successful, "{fault:?}");
     }
