@@ -51,18 +51,19 @@ fn step() -> impl Strategy<Value = Step> {
         prop::option::weighted(0.3, 0..3u8),
         any::<bool>(),
     );
-    let submit = submit.prop_map(
-        |(colony, kind, targets, wait, exec, retries, submission, env)| Step::Submit {
-            colony,
-            kind,
-            targets,
-            wait,
-            exec,
-            retries,
-            submission,
-            env,
-        },
-    );
+    let submit =
+        submit.prop_map(
+            |(colony, kind, targets, wait, exec, retries, submission, env)| Step::Submit {
+                colony,
+                kind,
+                targets,
+                wait,
+                exec,
+                retries,
+                submission,
+                env,
+            },
+        );
     prop_oneof![
         4 => (0..2500u64).prop_map(Step::Wait),
         1 => (0..2u8).prop_map(Step::AddColony),
@@ -326,8 +327,7 @@ impl World {
                     spec.env.insert("K".into(), "v".into());
                 }
                 if let Some(submission) = submission {
-                    spec.env
-                        .insert(SUBMISSION_ID.to_owned(), submission.to_string());
+                    spec.env.insert(SUBMISSION_ID.to_owned(), submission.to_string());
                 }
                 let command = Command::Submit {
                     submitter: runtime(0),
@@ -403,13 +403,18 @@ impl World {
     }
 
     fn assign(&mut self, colony_id: &str, runtime_id: &str, latest: bool) {
-        let type_of = self.memory.runtime(runtime_id).unwrap().map(|one| one.runtime_type);
+        let type_of = self
+            .memory
+            .runtime(runtime_id)
+            .unwrap()
+            .map(|one| one.runtime_type);
         let waiting = self
             .memory
             .newest(colony_id, ProcessState::Waiting, usize::MAX)
             .unwrap();
         let mine = waiting.iter().filter(|record| {
-            Some(&record.process.spec.conditions.runtime_type) == type_of.as_ref() && record.is_for(runtime_id)
+            Some(&record.process.spec.conditions.runtime_type) == type_of.as_ref()
+                && record.is_for(runtime_id)
         });
         let seqs = mine.map(|record| record.seq);
         let expected = if latest { seqs.max() } else { seqs.min() };
@@ -458,7 +463,10 @@ impl World {
             assert!(process.state != ProcessState::Waiting || process.assigned_runtime_id.is_empty());
             let limit = process.spec.max_retries;
             assert!(limit < 0 || process.retries <= limit, "retried too often");
-            assert_eq!(running && process.spec.max_exec_time > 0, record.lease_due.is_some());
+            assert_eq!(
+                running && process.spec.max_exec_time > 0,
+                record.lease_due.is_some()
+            );
         }
         // What has ended stays as it ended.
         if let Some(last) = &self.last {

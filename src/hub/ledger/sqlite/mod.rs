@@ -760,7 +760,8 @@ mod tests {
                 .unwrap();
             let count = statement.parameter_count();
             let nothing = vec![rusqlite::types::Null; count];
-            let plan = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3));
+            let plan =
+                statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3));
             for line in plan.unwrap() {
                 let line = line.unwrap();
                 // Walking an index in its order until a limit is no scan.
