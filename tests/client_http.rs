@@ -1,5 +1,10 @@
 //! The client against servers that answer oddly, late, in part or not at all.
 #![cfg(feature = "client")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helpers may stop it, too"
+)]
 
 mod client_server;
 
@@ -242,6 +247,13 @@ async fn nothing_to_assign_is_not_an_error_of_the_server() {
 async fn a_redirect_is_named_and_not_followed() {
     let error = answered(http(307, "Location: /api\r\n", b"")).await.unwrap_err();
     assert!(error.to_string().contains("redirects to /api"), "{error}");
+    assert!(!error.may_have_been_executed());
+    assert!(
+        answered(http(502, "", b"bad gateway"))
+            .await
+            .unwrap_err()
+            .may_have_been_executed()
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,10 @@
 //! HTTPS: whom the client trusts, and what it says of whom it does not.
 #![cfg(feature = "client")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helpers may stop it, too"
+)]
 
 mod client_server;
 

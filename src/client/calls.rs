@@ -349,3 +349,127 @@ impl Caller {
         shape!(self, Request::DeleteGenerator { generator_id }, Answer::Done => ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::client::{Exchange, Exchanging, Transport};
+    use crate::clock::BootTime;
+    use crate::protocol::dialect::Dialect;
+    use crate::protocol::{PrivateKey, Reply};
+
+    /// Answers everything with something of the right shape, and keeps what was asked.
+    #[derive(Clone, Default)]
+    struct Yes(Arc<Mutex<Vec<(Request, Duration)>>>);
+
+    impl Transport for Yes {
+        fn exchange(&self, body: Bytes, wait: Duration) -> Exchanging<'_> {
+            let dialect = Dialect::Runtime;
+            let envelope = Envelope::parse(&body).unwrap();
+            let kind = dialect.kind(envelope.payload_type()).unwrap();
+            let request = dialect.decode_request(kind, &envelope.payload()).unwrap();
+            self.0.lock().unwrap().push((request, wait));
+            let answer = match kind {
+                Kind::Version => Answer::Version(Version::default()),
+                Kind::GetStatistics | Kind::GetColonyStatistics => Answer::Statistics(Statistics::default()),
+                Kind::GetCluster => Answer::Cluster(Cluster::default()),
+                Kind::AddColony | Kind::GetColony => Answer::Colony(Colony::default()),
+                Kind::GetColonies => Answer::Colonies(vec![]),
+                Kind::AddRuntime | Kind::GetRuntime => Answer::Runtime(Runtime::default()),
+                Kind::GetRuntimes => Answer::Runtimes(vec![Runtime::default()]),
+                Kind::Submit | Kind::Assign | Kind::GetProcess => Answer::Process(Box::default()),
+                Kind::GetProcesses | Kind::GetHistory => Answer::Processes(vec![]),
+                Kind::AddAttribute | Kind::GetAttribute => Answer::Attribute(Attribute::default()),
+                Kind::SubmitWorkflow | Kind::GetGraph => Answer::Graph(ProcessGraph::default()),
+                Kind::GetGraphs => Answer::Graphs(vec![]),
+                Kind::AddGenerator | Kind::GetGenerator => Answer::Generator(Generator::default()),
+                Kind::GetGenerators => Answer::Generators(vec![]),
+                _ => Answer::Done,
+            };
+            let reply = Reply::success(dialect.payload_type(kind), dialect.encode_answer(kind, &answer));
+            let exchange = Exchange {
+                status: 200,
+                body: reply.to_bytes().into(),
+                location: None,
+                stamps: Stamps {
+                    sent_at: BootTime::default(),
+                    received_at: BootTime::default(),
+                    date: None,
+                    outpost_time: None,
+                },
+            };
+            Box::pin(std::future::ready(Ok(exchange)))
+        }
+
+        fn server(&self) -> &str {
+            "http://test"
+        }
+    }
+
+    #[tokio::test]
+    async fn every_request_of_the_catalogue_has_its_call() {
+        let asked = Yes::default();
+        let client = Client::new(asked.clone(), Dialect::Runtime);
+        let caller = client.with_key(PrivateKey::from_hex(&"22".repeat(32)).unwrap());
+        let waiting = ProcessState::Waiting;
+        client.version().await.unwrap();
+        caller.statistics().await.unwrap();
+        caller.cluster().await.unwrap();
+        caller.add_colony(&Colony::default()).await.unwrap();
+        caller.delete_colony("c").await.unwrap();
+        assert!(caller.get_colonies().await.unwrap().value.is_empty());
+        caller.get_colony("c").await.unwrap();
+        caller.colony_statistics("c").await.unwrap();
+        caller.add_runtime(&Runtime::default()).await.unwrap();
+        assert_eq!(caller.get_runtimes("c").await.unwrap().value.len(), 1);
+        caller.get_runtime("r").await.unwrap();
+        caller.approve_runtime("r").await.unwrap();
+        caller.reject_runtime("r").await.unwrap();
+        caller.delete_runtime("r").await.unwrap();
+        caller.submit(&ProcessSpec::default()).await.unwrap();
+        caller.assign("c", true, 7).await.unwrap();
+        caller.assign("c", false, -1).await.unwrap();
+        caller.history("c", "r", 60, waiting).await.unwrap();
+        caller.get_processes("c", 10, waiting).await.unwrap();
+        caller.get_process("p").await.unwrap();
+        caller.delete_process("p").await.unwrap();
+        caller.delete_all_processes("c").await.unwrap();
+        caller.close_successful("p").await.unwrap();
+        caller.close_failed("p", "why").await.unwrap();
+        caller.add_attribute(&Attribute::default()).await.unwrap();
+        caller.get_attribute("a").await.unwrap();
+        caller.submit_workflow(&WorkflowSpec::default()).await.unwrap();
+        caller.get_graph("g").await.unwrap();
+        caller.get_graphs("c", 10, waiting).await.unwrap();
+        caller.delete_graph("g").await.unwrap();
+        caller.delete_all_graphs("c").await.unwrap();
+        caller.add_generator(&Generator::default()).await.unwrap();
+        caller.get_generator("g").await.unwrap();
+        caller.get_generators("c", 10).await.unwrap();
+        caller.increment_generator("g").await.unwrap();
+        caller.delete_generator("g").await.unwrap();
+
+        let asked = asked.0.lock().unwrap();
+        let kinds: HashSet<Kind> = asked.iter().map(|(request, _)| request.kind()).collect();
+        let missing: Vec<&Kind> = Kind::ALL
+            .iter()
+            .filter(|kind| !kind.is_subscription() && !kinds.contains(*kind))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        // Only a long poll may be held by the server.
+        for (request, wait) in asked.iter() {
+            let expected = match request {
+                Request::Assign {
+                    timeout: 7,
+                    latest: true,
+                    ..
+                } => Duration::from_secs(7),
+                _ => Duration::ZERO,
+            };
+            assert_eq!(*wait, expected, "{request:?}");
+        }
+    }
+}

@@ -241,11 +241,13 @@ impl ClientError {
     ///
     /// A refusal in words we know was decided before anything was done. In words we don't know it may have come
     /// half way: the original stores a close in a damaged workflow, or assigns a member of one, and then answers with
-    /// a failure (RD 5.7). 403 always comes before the execution (RD 1.6).
+    /// a failure (RD 5.7). 403 always comes before the execution (RD 1.6). Of replies that are none, a redirect, “no such
+    /// page” and “too large” say that whoever answered took nothing; a Colonies server always sends an envelope.
     pub fn may_have_been_executed(&self) -> bool {
         match self {
             ClientError::Unreachable { .. } | ClientError::NothingToAssign(_) => false,
-            ClientError::TimedOut { .. } | ClientError::Lost { .. } | ClientError::BadReply { .. } => true,
+            ClientError::TimedOut { .. } | ClientError::Lost { .. } => true,
+            ClientError::BadReply { status, .. } => !TAKEN_BY_NOBODY.contains(status),
             ClientError::Refused(refused) => match refused.refusal {
                 Some(Refusal::Unavailable { .. }) => true,
                 Some(_) => false,
@@ -266,6 +268,9 @@ impl ClientError {
         )
     }
 }
+
+/// HTTP statuses of web servers and proxies that did not pass the request to anybody.
+const TAKEN_BY_NOBODY: [u16; 7] = [301, 302, 307, 308, 404, 405, 413];
 
 /// The first characters of what is no reply, on one line.
 pub(super) fn excerpt(body: &[u8]) -> String {

@@ -335,7 +335,7 @@ impl HttpTransport {
             Some(connection) => connection,
             None => self.connect().await.map_err(TransportError::Unreachable)?,
         };
-        let after = self.settings.answer + wait;
+        let after = self.settings.answer.saturating_add(wait);
         let sent_at = self.clock.now();
         let deadline = sent_at + after;
         let answered = tokio::select! {
@@ -370,7 +370,7 @@ impl HttpTransport {
             biased;
             body = self.body(response, stamps) => body?,
             () = self.clock.sleep_until(deadline) => {
-                return Err(TransportError::TimedOut { after: after + body_after });
+                return Err(TransportError::TimedOut { after: after.saturating_add(body_after) });
             }
         };
         // Whether it is fit for another request is looked at when one comes.

@@ -163,7 +163,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, connection: usiz
     }
 }
 
-async fn next_request(
+pub async fn next_request(
     stream: &mut (impl AsyncRead + Unpin),
     read: &mut Vec<u8>,
 ) -> Option<(String, Vec<u8>)> {
