@@ -32,9 +32,12 @@ pub enum StartError {
     /// Whom to trust.
     #[error("server.ca_file: {0}")]
     Trust(#[from] BadTrust),
-    /// A key file.
-    #[error(transparent)]
-    Key(#[from] KeyFileError),
+    /// The agent's own key.
+    #[error("runtime.key_file: {0}")]
+    Key(#[source] KeyFileError),
+    /// The colony's key.
+    #[error("colony.key_file: {0}")]
+    ColonyKey(#[source] KeyFileError),
     /// The GPIO backend.
     #[error("gpio.backend: {0}")]
     Gpio(#[from] GpioError),
@@ -136,13 +139,9 @@ impl Agent {
     ) -> Result<Self, StartError> {
         settings.check(file)?;
         let lock = lock_state_dir(&settings.agent.state_dir)?;
-        let key = keyfile::load_or_create(&settings.key_file())?;
-        let owner_key = settings
-            .colony
-            .key_file
-            .as_deref()
-            .map(keyfile::load)
-            .transpose()?;
+        let key = keyfile::load_or_create(&settings.key_file()).map_err(StartError::Key)?;
+        let owner_key = settings.colony.key_file.as_deref().map(keyfile::load).transpose();
+        let owner_key = owner_key.map_err(StartError::ColonyKey)?;
         let url = ServerUrl::parse(&settings.server.url)?;
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);

@@ -77,6 +77,9 @@ pub struct Worker {
     cancel: Cancellation,
     /// Pauses after a failure to reach the server.
     backoff: Backoff,
+    /// Pauses when it is refused as a stranger right after it was told that it is welcome.
+    unwelcome: Backoff,
+    unwelcome_in_a_row: u32,
     /// Pauses after polls that should have lasted longer.
     quick: Backoff,
     quick_in_a_row: u32,
@@ -119,6 +122,8 @@ impl Worker {
             jobs: JoinSet::new(),
             cancel: Cancellation::new(),
             backoff: backoff(settings.backoff_min, settings.backoff_max),
+            unwelcome: backoff(settings.backoff_min, settings.backoff_max),
+            unwelcome_in_a_row: 0,
             quick: backoff(Duration::from_millis(50), Duration::from_secs(1)),
             quick_in_a_row: 0,
             reconcile_at: now,
@@ -148,17 +153,22 @@ impl Worker {
                 _ = stop.cancelled() => break,
                 turn = self.turn() => turn,
             };
-            match turn {
-                Turn::On => {}
-                Turn::Unwelcome => enrolled = false,
-                Turn::Pause => {
-                    let until = self.clock.now() + self.backoff.next_pause();
-                    tokio::select! {
-                        biased;
-                        _ = stop.cancelled() => break,
-                        () = self.clock.sleep_until(until) => {}
+            let pause = match turn {
+                Turn::On => continue,
+                Turn::Unwelcome => {
+                    enrolled = false;
+                    self.unwelcome_in_a_row += 1;
+                    if self.unwelcome_in_a_row == 1 {
+                        continue;
                     }
+                    self.unwelcome.next_pause()
                 }
+                Turn::Pause => self.backoff.next_pause(),
+            };
+            tokio::select! {
+                biased;
+                _ = stop.cancelled() => break,
+                () = self.clock.sleep_until(self.clock.now() + pause) => {}
             }
         }
         self.finish_jobs(stop.reason().as_deref().unwrap_or("it was told to"))
@@ -318,12 +328,12 @@ impl Worker {
             Ok(Timed { value, stamps }) => {
                 self.quick_in_a_row = 0;
                 self.quick.reset();
-                self.succeeded();
+                self.served();
                 self.begin(value, &stamps);
                 Turn::On
             }
             Err(ClientError::NothingToAssign(_)) => {
-                self.succeeded();
+                self.served();
                 self.empty_handed(asked_at, poll).await;
                 Turn::On
             }
@@ -356,6 +366,13 @@ impl Worker {
         }
     }
 
+    /// A request for work was answered as one of a member.
+    fn served(&mut self) {
+        self.unwelcome_in_a_row = 0;
+        self.unwelcome.reset();
+        self.succeeded();
+    }
+
     fn succeeded(&mut self) {
         if self.trouble.is_over() {
             tracing::info!("the server answers again");
@@ -380,11 +397,12 @@ impl Worker {
         let attempt = Attempt::of(&process);
         let length = lease_length(process.spec.max_exec_time);
         let lease = length.map(|length| {
-            let (end, contradicted) = self.lane.server_clock(|clock| {
+            let (end, news) = self.lane.server_clock(|clock| {
+                let before = clock.is_contradicted();
                 let end = clock.lease_end(lane::exchange(stamps), process.start_time, length);
-                (end, clock.is_contradicted())
+                (end, clock.is_contradicted() && !before)
             });
-            if contradicted {
+            if news {
                 tracing::warn!("start times and the server's clock contradict each other; leases count from asking for work");
             }
             Lease::new(end, length)

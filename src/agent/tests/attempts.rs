@@ -198,17 +198,25 @@ async fn without_any_time_from_the_server_polls_are_short_and_leases_count_from_
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_whose_lease_is_over_on_arrival_is_not_begun() {
-    let bench = Bench::new();
-    bench.start();
-    bench.clock.sleep_until(at(1.0)).await;
-    // The poll that is under way gets its answer late.
-    bench.server.fault(Kind::Assign, Fault::Slow(seconds(3.0)));
-    bench.clock.sleep_until(at(31.0)).await;
-    let id = bench.submit("odd.set", &[], 2, 0);
-    let ended = bench.server.until_state(&id, Failed).await;
-    assert_eq!(ended.error_message, "Maximum execution time limit exceeded");
-    assert!(bench.odd_log().began.is_empty());
+async fn an_answer_that_was_long_under_way_shortens_the_lease_or_leaves_nothing_of_it() {
+    for (length, begins) in [(2, false), (8, true)] {
+        let bench = Bench::new();
+        bench.start();
+        bench.clock.sleep_until(at(1.0)).await;
+        // Of the next poll; one is under way already.
+        bench.server.fault(Kind::Assign, Fault::Slow(seconds(3.0)));
+        bench.clock.sleep_until(at(33.0)).await;
+        let id = bench.submit("odd.set", &[], length, 0);
+        let running = bench.server.until_state(&id, Running).await;
+        let ended = bench.server.until_state(&id, Failed).await;
+        assert_eq!(ended.error_message, "Maximum execution time limit exceeded");
+        bench.clock.sleep_until(at(60.0)).await;
+        let log = bench.odd_log();
+        assert_eq!(log.began.len(), usize::from(begins), "{log:?}");
+        for safe in log.safe {
+            assert!(bench.server.time_at(safe) < running.exec_deadline);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -207,3 +207,18 @@ async fn an_idle_agent_asks_the_server_rarely() {
     assert!(bench.server.asked(Kind::Version).len() < 30);
     assert!(bench.server.asked(Kind::GetHistory).len() <= 15);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_contradicts_itself_about_membership_is_not_stormed() {
+    let bench = Bench::new();
+    for _ in 0..100_000 {
+        bench.server.fault(
+            Kind::Assign,
+            Fault::Refuse(403, "Runtime with Id <r> is not approved"),
+        );
+    }
+    bench.start();
+    bench.clock.sleep_until(at(600.0)).await;
+    let polls = bench.server.asked(Kind::Assign).len();
+    assert!(polls < 40, "{polls} polls in ten minutes");
+}
