@@ -239,7 +239,13 @@ fn the_format_is_this() {
     assert_eq!(read_all(&bytes).0.len(), 2);
 }
 
-const GOLDEN: &str = "";
+const GOLDEN: &str = concat!(
+    "4f504a524e4c010078563412c60a63b7",
+    "f5670000e20b24d7",
+    "61028101000000000000000000000000000000000000000000000000000000000000000102f699dcdeceabe3ec3018746f67676c65",
+    "106c616d700200420f9dd27cc2cf4a9eb4bf0c1d2e3f4a5b80b4c4c32180e888d2ddabe3ec300180b09dc2df01",
+    "0408087030",
+);
 
 proptest! {
     #[test]

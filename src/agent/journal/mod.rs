@@ -409,10 +409,11 @@ impl Journal {
         self.mark_existence().map_err(|error| self.failed(&error))
     }
 
-    /// Rewrites the journal with only what is still known.
+    /// Rewrites the journal with only what is still known; [`Journal::sync`] does so when it has grown.
     ///
     /// # Errors
-    /// It can't be written any more. That there is no room for a second file is no error: it grows on.
+    /// It can't be written any more. That there is no room for a second file is no error: it grows on, and what was not
+    /// synced before still is not.
     pub fn compact(&mut self) -> Result<(), WriteError> {
         if let Health::WriteFailed(error) | Health::Unreadable(error) = &self.health {
             return Err(error.clone());
