@@ -218,7 +218,7 @@ fn records(body: &[u8], each: &mut impl FnMut(Record)) -> bool {
 }
 
 /// CRC-32C (Castagnoli, reflected polynomial 0x82F63B78), a byte at a time: a journal is read once, at start.
-fn crc32c(parts: &[&[u8]]) -> u32 {
+pub(super) fn crc32c(parts: &[&[u8]]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
         let mut at = 0;
