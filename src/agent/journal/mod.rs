@@ -9,6 +9,7 @@
 //! Nothing here waits, retries by itself or writes while nothing happens.
 
 mod codec;
+mod encoding;
 mod frame;
 mod lock;
 mod opening;

@@ -324,7 +324,7 @@ fn three_lives(
 ) -> Result<Option<u64>, String> {
     let mut witness = Witness::new(disk_seed, skip);
     // A life before, so that there is something to lose.
-    if script % 3 > 0 {
+    if !script.is_multiple_of(3) {
         witness.live(None, script.wrapping_mul(31), 8)?;
         witness.cut();
     }
