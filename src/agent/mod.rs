@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The worker on the device: enrol, assign, perform, report.
 //!
 //! What it promises about acting stands in docs/fence.md; [`fence`] decides accordingly and does nothing,
@@ -22,3 +23,8 @@ pub mod worker;
 
 #[cfg(test)]
 mod tests;
+=======
+//! Not written yet.
+
+pub mod journal;
+>>>>>>> journal
