@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The worker on the device: enrol, assign, perform, report.
 //!
 //! What it promises about acting stands in docs/fence.md; [`fence`] decides accordingly and does nothing,
@@ -12,6 +11,7 @@ pub mod backoff;
 pub mod delivery;
 pub mod enrolment;
 pub mod fence;
+pub mod journal;
 mod lane;
 pub mod outbox;
 pub mod reconcile;
@@ -23,8 +23,3 @@ pub mod worker;
 
 #[cfg(test)]
 mod tests;
-=======
-//! Not written yet.
-
-pub mod journal;
->>>>>>> journal
