@@ -913,3 +913,65 @@ async fn the_loop_wakes_at_the_deadline_itself() {
     drop(jobs);
     running.await.unwrap();
 }
+
+/// A request that makes the ledger panic costs its sender the answer and nobody else anything.
+#[tokio::test]
+async fn a_panic_is_an_empty_500_and_the_hub_goes_on() {
+    let mut store = MemoryStore::new();
+    let clock = Arc::new(resume(&mut store, HandClock::new()).unwrap());
+    let (returns, returns_in) = mpsc::unbounded_channel();
+    let (jobs, jobs_in) = mpsc::channel(8);
+    let (_drain, drain_in) = oneshot::channel();
+    let mut counting = testing::counting(0);
+    let mut asked = 0;
+    let entropy: Entropy = Box::new(move || {
+        asked += 1;
+        assert!(asked > 1, "the first time panics, as this test wants");
+        counting()
+    });
+    let service = Service::new(testing::id(SERVER));
+    let engine = Engine::new(store, service, clock.clone(), entropy, 4, returns);
+    let running = tokio::spawn(run(
+        engine,
+        Loop {
+            jobs: jobs_in,
+            returns: returns_in,
+            drain: drain_in,
+            max_batch: 8,
+        },
+    ));
+    let api = crate::hub::api::Api::new(jobs, clock);
+    let dialect = crate::protocol::dialect::Dialect::Runtime;
+    let sealed = |caller: u8, request: &Request| {
+        let kind = dialect.payload_type(request.kind());
+        let payload = dialect.encode_request(request);
+        crate::protocol::Envelope::seal(&testing::key(caller), kind, &payload).to_bytes()
+    };
+    let colony = Colony {
+        id: id(OWNER),
+        name: String::new(),
+    };
+    let runtime = Runtime {
+        id: id(RT1),
+        runtime_type: "cli".into(),
+        colony_id: id(OWNER),
+        ..Runtime::default()
+    };
+    let runtime_id = id(RT1);
+    let submit = sealed(RT1, &submit(plain()));
+    for (body, status) in [
+        (sealed(SERVER, &Request::AddColony(Some(colony))), 200),
+        (sealed(OWNER, &Request::AddRuntime(runtime)), 200),
+        (sealed(OWNER, &Request::ApproveRuntime { runtime_id }), 200),
+        (submit.clone(), 500),
+        (submit, 200),
+    ] {
+        let said = api.answer(&body).await;
+        assert_eq!(said.status, status);
+        assert_eq!(said.body.is_empty(), status == 500);
+    }
+    drop(api);
+    let engine = running.await.unwrap();
+    let statistics = engine.store().statistics(None).unwrap();
+    assert_eq!(statistics.waiting_processes, 1, "nothing is left of the first");
+}

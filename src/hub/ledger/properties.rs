@@ -482,7 +482,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn both_stores_keep_the_same_ledger(steps in prop::collection::vec(step(), 1..80)) {
