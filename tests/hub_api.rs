@@ -1,6 +1,7 @@
 //! The hub's API through the real program: refusals, order of checks, garbage, restarts, hang-ups.
 
 #![cfg(feature = "hub")]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy allows them in test functions, not in what those share
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! What the integration tests share: real hubs on free ports, and a plain HTTP client.
 #![allow(dead_code)] // each test uses its part
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy allows them in test functions, not in what those share
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

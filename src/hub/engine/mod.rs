@@ -33,6 +33,7 @@ use crate::protocol::{Answer, Refusal, Request};
 
 /// What an engine is given to do.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // nearly all are jobs
 pub enum Input {
     /// A request.
     Job(Job),
