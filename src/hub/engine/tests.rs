@@ -929,7 +929,7 @@ async fn a_panic_is_an_empty_500_and_the_hub_goes_on() {
         assert!(asked > 1, "the first time panics, as this test wants");
         counting()
     });
-    let service = Service::new(testing::id(SERVER));
+    let service = Service::new(id(SERVER));
     let engine = Engine::new(store, service, clock.clone(), entropy, 4, returns);
     let running = tokio::spawn(run(
         engine,
