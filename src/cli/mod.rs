@@ -1,7 +1,7 @@
 //! The operator's command line as a library: `src/bin/outpost.rs` only hands over arguments, environment and outputs.
 //!
 //! - [`args`]: what may stand on the command line
-//! - [`settings`], [`file`], [`keys`]: where the server is and who asks
+//! - [`settings`], [`mod@file`], [`keys`]: where the server is and who asks
 //! - [`commands`]: what each command does
 //! - [`submission`], [`watch`]: submitting once, waiting for the end
 //! - [`demo`]: the other two programs as they really are, with a simulated lamp
