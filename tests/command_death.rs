@@ -1,5 +1,6 @@
 //! A program dies with the agent, and so does what it has started, however the agent dies.
 #![cfg(feature = "agent")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may stop it, too")]
 
 mod command_support;
 

@@ -1,5 +1,6 @@
 //! docs/commands.md says what the code does: its examples are read, its tables and lists compared.
 #![cfg(feature = "agent")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may stop it, too")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

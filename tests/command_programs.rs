@@ -1,6 +1,7 @@
 //! `kind = "command"` and `kind = "shell-worker"` with real programs: what they are given, what is kept of them,
 //! how they are ended and what is said about it.
 #![cfg(feature = "agent")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may stop it, too")]
 
 mod command_support;
 
@@ -557,7 +558,7 @@ async fn shutting_down_leaves_nothing_behind_and_dropping_the_device_neither() {
             .unwrap();
         runtime.block_on(async {
             let device = shell(&text, json!({}));
-            let _ = start(&device, context());
+            drop(start(&device, context()));
             wait_for_async("pids", || numbers(&file)).await
         })
     });

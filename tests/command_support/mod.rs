@@ -1,4 +1,5 @@
 //! What the tests of programs share: a device out of settings, waiting for files and for the end of processes.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may stop it, too")]
 #![allow(
     dead_code,
     reason = "each test file takes what it needs; the compiler sees each apart"

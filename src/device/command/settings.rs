@@ -524,22 +524,25 @@ fn is_callable(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DeviceSettings;
 
     #[derive(Debug, Deserialize)]
     struct File {
-        device: CommandSettings,
+        device: DeviceSettings,
     }
 
-    /// As the agent reads its file.
+    /// As the agent reads its file. `toml`: what follows the device's kind.
     fn read(toml: &str) -> Result<CommandSettings, String> {
-        let source = config::File::from_str(toml, config::FileFormat::Toml);
+        let text = format!("[device]\nkind = \"command\"\n{toml}");
         let file = config::Config::builder()
-            .add_source(source)
+            .add_source(config::File::from_str(&text, config::FileFormat::Toml))
             .build()
             .map_err(|error| error.to_string())?;
-        file.try_deserialize::<File>()
-            .map(|file| file.device)
-            .map_err(|error| error.to_string())
+        match file.try_deserialize::<File>().map(|file| file.device) {
+            Ok(DeviceSettings::Command(settings)) => Ok(settings),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn function(keys: &str) -> Result<FunctionSettings, String> {
@@ -611,7 +614,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (keys, part) in [
             ("program = \"/x\"\nprogramm = 1", "unknown field `programm`"),
-            ("args = []", "functions.run.program"),
+            ("args = []", "missing field `program`"),
             ("program = \"/x\"\nargs = [\"{0}\"]", "unknown place {0}"),
             ("program = \"/x\"\neffect = \"never\"", "`read`, `set`, `once`"),
             (
@@ -666,7 +669,7 @@ mod tests {
             let error = function(keys).expect_err(keys);
             assert!(error.contains(part), "{keys}: {error}");
         }
-        let none = read("[device]\nslots = 1").unwrap_err();
+        let none = read("slots = 1").unwrap_err();
         assert!(none.contains("functions.FUNCTION"), "{none}");
         let name = read("[device.functions.\"a.b\"]\nprogram = \"/x\"").unwrap_err();
         assert!(name.contains("can't be a function's name"), "{name}");
