@@ -136,6 +136,9 @@ pub enum CommandSettingsError {
     /// A name that can't be called.
     #[error("this can't be a function's name: use 1 to 64 letters, digits, `_` and `-`")]
     FunctionName,
+    /// Nothing to run.
+    #[error("program is missing: write program = \"/absolute/path\"")]
+    NoProgram,
     /// A relative path.
     #[error(
         "program = {program:?} must be an absolute path: nothing is looked up in PATH; \
@@ -199,11 +202,11 @@ pub enum CommandSettingsError {
         /// Which.
         key: &'static str,
         /// What was written.
-        number: u64,
+        number: i64,
         /// The smallest.
-        least: u64,
+        least: i64,
         /// The largest.
-        most: u64,
+        most: i64,
     },
     /// No exit code means success.
     #[error("success_codes is empty: the function could only fail")]
@@ -239,7 +242,7 @@ pub enum CommandSettingsError {
 #[serde(deny_unknown_fields)]
 struct CommandTable {
     #[serde(default = "one")]
-    slots: u16,
+    slots: i64,
     #[serde(default)]
     functions: BTreeMap<String, FunctionTable>,
 }
@@ -247,7 +250,7 @@ struct CommandTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FunctionTable {
-    program: String,
+    program: Option<String>,
     #[serde(default)]
     shell: bool,
     args: Option<Vec<String>>,
@@ -271,21 +274,21 @@ struct FunctionTable {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
-    nice: u8,
+    nice: i64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ShellWorkerTable {
     #[serde(default = "one")]
-    slots: u16,
+    slots: i64,
     max_time: Option<Span>,
     output_cap: Option<Size>,
     stop_grace: Option<Span>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
-    nice: u8,
+    nice: i64,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -297,7 +300,7 @@ enum EffectWord {
     Once,
 }
 
-fn one() -> u16 {
+fn one() -> i64 {
     1
 }
 
@@ -347,17 +350,14 @@ impl TryFrom<FunctionTable> for FunctionSettings {
     type Error = CommandSettingsError;
     fn try_from(table: FunctionTable) -> Result<Self, CommandSettingsError> {
         use CommandSettingsError as Fault;
-        if table.program.contains('\0') {
+        let text = table.program.ok_or(Fault::NoProgram)?;
+        if text.contains('\0') {
             return Err(Fault::Nul { key: "program" });
         }
         let program = match table.shell {
-            true => ProgramSettings::Shell(table.program),
-            false if Path::new(&table.program).is_absolute() => ProgramSettings::File(table.program.into()),
-            false => {
-                return Err(Fault::RelativeProgram {
-                    program: table.program,
-                });
-            }
+            true => ProgramSettings::Shell(text),
+            false if Path::new(&text).is_absolute() => ProgramSettings::File(text.into()),
+            false => return Err(Fault::RelativeProgram { program: text }),
         };
         let args = match (table.args, table.shell) {
             (Some(args), false) => Template::parse(&args)?,
@@ -407,7 +407,7 @@ impl Bounds {
         cap: Size,
         grace: Option<Span>,
         limits: Limits,
-        nice: u8,
+        nice: i64,
     ) -> Result<Self, CommandSettingsError> {
         let size = |key, size: Option<Size>, least, most| match size {
             Some(size) if !(least..=most).contains(&size) => Err(CommandSettingsError::Size {
@@ -418,7 +418,7 @@ impl Bounds {
             }),
             _ => Ok(()),
         };
-        let number = |key, number: Option<u64>, least, most| match number {
+        let number = |key, number: Option<i64>, least, most| match number {
             Some(number) if !(least..=most).contains(&number) => Err(CommandSettingsError::Number {
                 key,
                 number,
@@ -433,9 +433,10 @@ impl Bounds {
         size("limits.memory", limits.memory, Size(1 << 20), largest)?;
         size("limits.file_size", limits.file_size, Size(0), largest)?;
         // Three are open already.
-        number("limits.open_files", limits.open_files, 4, 1 << 20)?;
-        number("limits.processes", limits.processes, 1, 1 << 22)?;
-        number("nice", Some(nice.into()), 0, 19)?;
+        let count = |limit: Option<u64>| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        number("limits.open_files", count(limits.open_files), 4, 1 << 20)?;
+        number("limits.processes", count(limits.processes), 1, 1 << 22)?;
+        number("nice", Some(nice), 0, 19)?;
         let second = Duration::from_secs(1);
         let grace = grace.map_or(DEFAULT_STOP_GRACE, |span| span.0);
         checked_span("stop_grace", grace, Duration::ZERO, LONGEST_STOP_GRACE)?;
@@ -447,7 +448,8 @@ impl Bounds {
             output_cap: usize::try_from(cap.0).unwrap_or(usize::MAX),
             stop_grace: grace,
             limits,
-            nice,
+            // From 0 to 19.
+            nice: u8::try_from(nice).unwrap_or_default(),
         })
     }
 }
@@ -474,12 +476,12 @@ fn checked_max_time(span: Option<Span>, default: Duration) -> Result<Duration, C
     checked_span("max_time", span, Duration::from_millis(1), LONGEST_MAX_TIME)
 }
 
-fn checked_slots(slots: u16) -> Result<u16, CommandSettingsError> {
-    match (1..=MOST_SLOTS).contains(&slots) {
-        true => Ok(slots),
-        false => Err(CommandSettingsError::Number {
+fn checked_slots(slots: i64) -> Result<u16, CommandSettingsError> {
+    match u16::try_from(slots) {
+        Ok(count) if (1..=MOST_SLOTS).contains(&count) => Ok(count),
+        _ => Err(CommandSettingsError::Number {
             key: "slots",
-            number: slots.into(),
+            number: slots,
             least: 1,
             most: MOST_SLOTS.into(),
         }),
@@ -614,7 +616,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (keys, part) in [
             ("program = \"/x\"\nprogramm = 1", "unknown field `programm`"),
-            ("args = []", "missing field `program`"),
+            ("args = []", "function \"run\": program is missing"),
             ("program = \"/x\"\nargs = [\"{0}\"]", "unknown place {0}"),
             ("program = \"/x\"\neffect = \"never\"", "`read`, `set`, `once`"),
             (
@@ -629,7 +631,7 @@ mod tests {
             ("program = \"/x\"\noutput_cap = \"17MiB\"", "output_cap = 17MiB"),
             ("program = \"/x\"\noutput_cap = \"1MB\"", "a size like"),
             ("program = \"/x\"\nnice = 20", "nice = 20 must be from 0 to 19"),
-            ("program = \"/x\"\nnice = -1", "nice"),
+            ("program = \"/x\"\nnice = -1", "nice = -1 must be from 0 to 19"),
             ("program = \"/x\"\nsuccess_codes = []", "could only fail"),
             ("program = \"/x\"\nsuccess_codes = [256]", "256"),
             ("program = \"/x\"\ndirectory = \"tmp\"", "directory = \"tmp\""),
@@ -673,11 +675,12 @@ mod tests {
         assert!(none.contains("functions.FUNCTION"), "{none}");
         let name = read("[device.functions.\"a.b\"]\nprogram = \"/x\"").unwrap_err();
         assert!(name.contains("can't be a function's name"), "{name}");
-        for slots in [0, 65] {
+        for slots in [-1, 0, 65, 100_000] {
             let error = read(&format!(
-                "[device]\nslots = {slots}\n[device.functions.a]\nprogram = \"/x\""
+                "slots = {slots}\n[device.functions.a]\nprogram = \"/x\""
             ));
-            assert!(error.unwrap_err().contains("slots"));
+            let error = error.unwrap_err();
+            assert!(error.contains("must be from 1 to 64"), "{error}");
         }
     }
 }
