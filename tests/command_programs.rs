@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use command_support::*;
-use outpost::clock::SystemClock;
+use outpost::clock::{Clock as _, SystemClock};
 use outpost::device::command::{Pool, ShellWorker};
-use outpost::device::{Call, Device, DeviceHandle, Origin, VerbError, open, owner};
+use outpost::device::{Call, Context, Device, DeviceHandle, Origin, VerbError, open, owner};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -133,7 +133,7 @@ async fn the_environment_is_what_it_should_be_and_nothing_else() {
     }
 }
 
-fn context_of(process: &str) -> outpost::device::Context {
+fn context_of(process: &str) -> Context {
     context().with_process(process)
 }
 
@@ -353,11 +353,17 @@ async fn a_file_system_without_programs_is_named() {
 
 #[tokio::test]
 async fn another_user_needs_the_capability_and_keeps_nothing_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let file = folder.path().join("pids");
     let settings = settings(json!({ "kind": "command", "functions": { "run": {
-        "program": "id -u; id -g; id -G; grep -E '^Cap(Prm|Eff|Amb|Inh)' /proc/self/status; echo $HOME $USER; exec sleep 1000",
+        "program": format!(
+            "id -u; id -g; id -G; grep -E '^Cap(Prm|Eff|Amb|Inh)' /proc/self/status; echo $HOME $USER; trap '' TERM; echo $$ > {0}; echo ready >> {0}; exec sleep 1000",
+            file.display()
+        ),
         "shell": true,
         "user": "nobody",
-        "max_time": "1s",
+        "stop_grace": "0s",
     }}}));
     let device = match open("tool", &settings, &hardware()) {
         Ok(device) => {
@@ -386,9 +392,12 @@ async fn another_user_needs_the_capability_and_keeps_nothing_of_ours() {
             *seen.lock().unwrap() = value.to_owned();
         }
     }));
-    // Ended at its longest time, so that stopping what runs as somebody else is tried too.
-    let error = device.perform(call(&[]), context).await.unwrap_err();
-    assert!(matches!(error, VerbError::Overran { .. }), "{error}");
+    let task = start(&device, context);
+    let pids = wait_for_async("pids", || numbers(&file)).await;
+    // Stopping what runs as somebody else is tried too.
+    device.make_safe().await.unwrap();
+    assert!(is_over(pids[0]));
+    assert!(matches!(task.await.unwrap(), Err(VerbError::Cancelled { .. })));
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
     let nobody: Vec<&str> = passwd
         .lines()
@@ -430,7 +439,7 @@ fn stubborn(file: &Path) -> String {
 /// Starts `run` in the background.
 fn start(
     device: &DeviceHandle,
-    context: outpost::device::Context,
+    context: Context,
 ) -> tokio::task::JoinHandle<Result<outpost::device::Outcome, VerbError>> {
     let device = device.clone();
     tokio::spawn(async move { device.perform(call(&[]), context).await })
@@ -483,56 +492,61 @@ async fn a_program_that_listens_may_tidy_up() {
 #[tokio::test]
 async fn its_longest_time_its_lease_and_a_lost_caller_end_it() {
     let folder = tempfile::tempdir().unwrap();
-    for (case, effect) in [
+    let cases = [
         ("max_time", "once"),
         ("lease", "set"),
         ("caller", "once"),
         ("lease", "read"),
-    ] {
+    ];
+    for (case, effect) in cases {
         let file = folder.path().join(format!("{case}-{effect}"));
-        let mut keys = json!({ "stop_grace": "0s", "effect": effect });
-        if case == "max_time" {
-            keys["max_time"] = json!("400ms");
-        }
         let text = format!("[ \"$1\" = again ] && exit; {}", stubborn(&file));
-        let device = shell(&text, keys);
-        let mut own = context();
-        if case == "lease" {
-            own = own
-                .clone()
-                .with_lease(Some(own.now() + Duration::from_millis(400)));
-        }
-        let task = start(&device, own);
+        let clock = Arc::new(JumpClock::default());
+        let keys = json!({ "stop_grace": "0s", "effect": effect, "max_time": "2h" });
+        let device = shell_on(clock.clone(), &text, keys);
+        let hour = Duration::from_secs(3600);
+        let lease = (case == "lease").then(|| clock.now() + hour);
+        let task = start(&device, Context::new(clock.clone()).with_lease(lease));
         let pids = wait_for_async(case, || numbers(&file)).await;
-        if case == "caller" {
-            task.abort();
-        } else {
-            let error = task.await.unwrap().unwrap_err();
-            match case {
-                "lease" => assert!(matches!(error, VerbError::LeaseOver), "{error}"),
-                _ => assert!(matches!(error, VerbError::Overran { .. }), "{error}"),
-            }
+        match case {
+            "lease" => clock.put_ahead(hour),
+            "max_time" => clock.put_ahead(2 * hour),
+            _ => task.abort(),
+        }
+        match (case, task.await) {
+            ("caller", ended) => assert!(ended.is_err()),
+            ("lease", ended) => assert!(matches!(ended.unwrap(), Err(VerbError::LeaseOver))),
+            (_, ended) => assert!(matches!(ended.unwrap(), Err(VerbError::Overran { .. }))),
         }
         for pid in pids {
             wait_for_async(case, || is_over(pid).then_some(())).await;
         }
         wait_for_async(case, || (!device.is_busy()).then_some(())).await;
-        run(&device, &["again"])
-            .await
-            .expect("the device is as good as before");
+        let again = device
+            .perform(call(&["again"]), Context::new(clock.clone()))
+            .await;
+        again.expect("the device is as good as before");
     }
 }
 
 #[tokio::test]
 async fn what_was_written_before_a_stop_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pids");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let context = context().with_progress(Arc::new({
         let seen = seen.clone();
         move |name: &str, value: &str| seen.lock().unwrap().push(format!("{name}={value}"))
     }));
-    let device = shell("echo so far; exec sleep 1000", json!({ "max_time": "300ms" }));
-    let error = device.perform(call(&[]), context).await.unwrap_err();
-    assert!(matches!(error, VerbError::Overran { .. }), "{error}");
+    let text = format!(
+        "echo so far; echo $$ > {0}; echo ready >> {0}; exec sleep 1000",
+        file.display()
+    );
+    let device = shell(&text, json!({}));
+    let task = start(&device, context);
+    wait_for_async("pids", || numbers(&file)).await;
+    device.make_safe().await.unwrap();
+    assert!(matches!(task.await.unwrap(), Err(VerbError::Cancelled { .. })));
     assert_eq!(*seen.lock().unwrap(), ["output=so far\n"]);
 }
 
@@ -586,7 +600,12 @@ async fn what_holds_the_output_open_does_not_hold_up_the_verb() {
     let pid: i32 = outcome.get("output").unwrap().trim().parse().unwrap();
     wait_for_async("the silent one", || is_over(pid).then_some(())).await;
     // A session of its own: out of reach, but the verb ends.
-    let device = shell("setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.1", json!({}));
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "setsid sh -c 'echo $$; touch {0}; exec sleep 1000' & while [ ! -e {0} ]; do sleep 0.01; done",
+        folder.path().join("there").display()
+    );
+    let device = shell(&text, json!({}));
     let outcome = tokio::time::timeout(DEADLINE, run(&device, &[]))
         .await
         .unwrap()

@@ -7,9 +7,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use outpost::clock::SystemClock;
+use outpost::clock::{BootTime, Clock, SharedClock, Sleep, SystemClock};
 use outpost::device::{
     Call, Context, DeviceHandle, DeviceSettings, Hardware, Outcome, VerbError, open, owner,
 };
@@ -18,11 +19,48 @@ use serde_json::{Value, json};
 /// How long an event may take that comes in milliseconds. A test that waits so long fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-pub fn hardware() -> Hardware {
-    Hardware {
-        clock: Arc::new(SystemClock),
-        gpio: None,
+/// The machine's clock, until it is put ahead by hand: so hours pass when the test says so, while programs run.
+#[derive(Default)]
+pub struct JumpClock {
+    ahead: AtomicU64,
+}
+
+impl JumpClock {
+    pub fn put_ahead(&self, span: Duration) {
+        let nanos = u64::try_from(span.as_nanos()).unwrap();
+        self.ahead.fetch_add(nanos, Ordering::SeqCst);
     }
+}
+
+impl Clock for JumpClock {
+    fn now(&self) -> BootTime {
+        SystemClock.now() + Duration::from_nanos(self.ahead.load(Ordering::SeqCst))
+    }
+
+    fn wall_nanos(&self) -> i128 {
+        SystemClock.wall_nanos()
+    }
+
+    fn boot_id(&self) -> String {
+        SystemClock.boot_id()
+    }
+
+    fn sleep_until(&self, deadline: BootTime) -> Sleep<'_> {
+        Box::pin(async move {
+            while self.now() < deadline {
+                let left = deadline.saturating_since(self.now());
+                tokio::time::sleep(left.min(Duration::from_millis(2))).await;
+            }
+        })
+    }
+}
+
+pub fn hardware() -> Hardware {
+    hardware_on(Arc::new(SystemClock))
+}
+
+pub fn hardware_on(clock: SharedClock) -> Hardware {
+    Hardware { clock, gpio: None }
 }
 
 pub fn settings(settings: Value) -> DeviceSettings {
@@ -31,17 +69,25 @@ pub fn settings(settings: Value) -> DeviceSettings {
 
 /// A device with one function, `run`.
 pub fn command(function: Value) -> DeviceHandle {
+    command_on(Arc::new(SystemClock), function)
+}
+
+pub fn command_on(clock: SharedClock, function: Value) -> DeviceHandle {
     let settings = settings(json!({ "kind": "command", "functions": { "run": function } }));
-    let device = open("tool", &settings, &hardware()).unwrap();
-    owner::spawn(device, Arc::new(SystemClock))
+    let device = open("tool", &settings, &hardware_on(clock.clone())).unwrap();
+    owner::spawn(device, clock)
 }
 
 /// A device whose function `run` is a shell's text, with more keys.
 pub fn shell(text: &str, keys: Value) -> DeviceHandle {
+    shell_on(Arc::new(SystemClock), text, keys)
+}
+
+pub fn shell_on(clock: SharedClock, text: &str, keys: Value) -> DeviceHandle {
     let mut function = json!({ "program": text, "shell": true });
     let more = keys.as_object().unwrap().clone();
     function.as_object_mut().unwrap().extend(more);
-    command(function)
+    command_on(clock, function)
 }
 
 pub fn context() -> Context {

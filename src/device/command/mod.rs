@@ -357,6 +357,7 @@ impl Runner {
                 program.terminate();
                 // But not after reading: so this is quick, and what it can't wait for is left to the next call.
                 let over = effect == Effect::Read && program.stop(&self.clock, READ_GRACE).await.is_ok();
+                program.take_what_is_there();
                 context.progress("output", &program.collected().text());
                 if over {
                     self.current = None;

@@ -100,7 +100,19 @@ impl Program {
         &self.collected
     }
 
-    /// The same, to be taken once it has ended.
+    /// Takes what lies in the pipe now; so much of it as a pipe holds.
+    pub fn take_what_is_there(&mut self) {
+        let mut piece = [0_u8; PIECE];
+        for _ in 0..4 {
+            let Some(output) = &self.output else { return };
+            match rustix::io::read(output.get_ref(), &mut piece) {
+                Ok(0) | Err(_) => return,
+                Ok(count) => self.collected.push(&piece[..count]),
+            }
+        }
+    }
+
+    /// What it wrote, to be taken once it has ended.
     pub fn collected_mut(&mut self) -> &mut Collector {
         &mut self.collected
     }
