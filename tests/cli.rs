@@ -418,6 +418,8 @@ async fn standard_input_get_and_ps() {
     );
     let none = hub.configured(&["ps", "--state", "failed"]).await;
     assert_eq!(out(&none).lines().count(), 1, "{none:?}");
+    let none = hub.configured(&["ps", "--state", "failed", "--json"]).await;
+    assert_eq!(out(&none), "[]");
     assert_eq!(code(&hub.configured(&["get", &"0".repeat(64)]).await), 3);
     assert_eq!(code(&hub.configured(&["get", "ffffffff"]).await), 2);
 
