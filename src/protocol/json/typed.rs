@@ -296,7 +296,10 @@ mod tests {
     #[test]
     fn an_error_names_its_place() {
         let error = sample(r#"{"inner":{"NUMBER":"x"}}"#).unwrap_err();
-        assert_eq!(error.to_string(), "inner: number: found string \"x\", expected an integer");
+        assert_eq!(
+            error.to_string(),
+            "inner: number: found string \"x\", expected an integer"
+        );
         let error = sample(r#"{"env":{"A":1}}"#).unwrap_err();
         assert_eq!(error.to_string(), "env: A: found number 1, expected a string");
     }
