@@ -358,11 +358,10 @@ fn without_values(message: &str, given: &[(String, String)]) -> String {
     let closed = !pieces.len().is_multiple_of(2);
     let last = pieces.len() - 1;
     let shown = pieces.iter().enumerate().map(|(number, piece)| {
+        let is_given = given.iter().any(|(_, value)| is_value(piece, value));
         if number.is_multiple_of(2) {
             (*piece).to_owned()
-        } else if number == last && !closed {
-            "…".to_owned()
-        } else if piece.contains('\\') || given.iter().any(|(_, value)| is_value(piece, value)) {
+        } else if is_given || piece.contains('\\') || (number == last && !closed) {
             "…".to_owned()
         } else {
             format!("\"{piece}\"")

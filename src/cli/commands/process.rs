@@ -29,8 +29,7 @@ pub async fn submit(submit: Submit, context: &mut Context<'_>) -> Result<u8, Cli
     let (spec, strangers) = read_spec(&submit.file)?;
     for stranger in strangers {
         context.console.note(format!(
-            "{}: nobody reads the member {}; is it misspelt?",
-            submit.file.display(),
+            "nobody reads the member {} of the process spec; is it misspelt?",
             printable(&stranger)
         ));
     }
@@ -61,13 +60,12 @@ pub async fn submit(submit: Submit, context: &mut Context<'_>) -> Result<u8, Cli
         }
     }
     if spec.conditions.runtime_type.is_empty() {
-        context.console.note(format!(
-            "{} names no runtimetype: no runtime will be given it unless there is one without a type",
-            submit.file.display()
-        ));
+        context.console.note(
+            "the process spec names no runtimetype: no runtime will be given it unless there is one without a type",
+        );
     }
     let submitted = send(&caller, spec, context).await?;
-    conclude(&caller, Shown::One(submitted), submit.waiting, context).await
+    conclude(&caller, Shown::One(Box::new(submitted)), submit.waiting, context).await
 }
 
 /// `outpost run`
@@ -122,7 +120,7 @@ pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
         }
     }
     let submitted = match (run.all, submitted.pop()) {
-        (false, Some(one)) => Shown::One(one),
+        (false, Some(one)) => Shown::One(Box::new(one)),
         (_, last) => Shown::List(submitted.into_iter().chain(last).collect()),
     };
     conclude(&caller, submitted, run.waiting, context).await
@@ -146,7 +144,7 @@ pub async fn get(get: Get, context: &mut Context<'_>) -> Result<u8, CliError> {
             id,
             ..Process::default()
         };
-        return conclude(&caller, Shown::One(process), waiting, context).await;
+        return conclude(&caller, Shown::One(Box::new(process)), waiting, context).await;
     }
     let process = caller.get_process(&id).await?.value;
     let names = names(&caller, context).await;
@@ -272,22 +270,22 @@ async fn send(caller: &Caller, spec: ProcessSpec, context: &mut Context<'_>) -> 
 
 /// For machines one process is an object. What may be several is one list, however many there are.
 enum Shown {
-    One(Process),
+    One(Box<Process>),
     List(Vec<Process>),
 }
 
 impl Shown {
     fn processes(&mut self) -> &mut [Process] {
         match self {
-            Shown::One(process) => std::slice::from_mut(process),
+            Shown::One(process) => std::slice::from_mut(process.as_mut()),
             Shown::List(processes) => processes,
         }
     }
 
     fn show(mut self, context: &mut Context<'_>, people: impl Fn(&Process) -> String) {
-        let lines: Vec<String> = self.processes().iter().map(|process| people(process)).collect();
+        let lines: Vec<String> = self.processes().iter().map(people).collect();
         let answer = match self {
-            Shown::One(process) => Answer::Process(Box::new(process)),
+            Shown::One(process) => Answer::Process(process),
             Shown::List(processes) => Answer::Processes(processes),
         };
         context.answer(&answer, || lines.join("\n"));
