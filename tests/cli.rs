@@ -475,7 +475,8 @@ async fn run_finds_the_runtime_by_its_name() {
         .map(|process| process["processid"].as_str().unwrap())
         .collect();
     let mut expected = [first.id.as_str(), second.id.as_str()];
-    (ids.sort_unstable(), expected.sort_unstable());
+    ids.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(ids, expected);
     assert!(list.iter().all(|process| process["state"] == 2), "{list:?}");
 
