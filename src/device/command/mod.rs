@@ -1,5 +1,5 @@
 //! Programs: `kind = "command"` runs those that the owner configured and nothing else; `kind = "shell-worker"`
-//! runs whatever it is told to ([`shell_worker`]). docs/commands.md is for the owner.
+//! runs whatever it is told to ([`ShellWorker`]). docs/commands.md is for the owner.
 //!
 //! | attribute | |
 //! | --- | --- |
