@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
+use super::serial::SerialError;
 
 /// Why a verb did not end well. `to_string()` is the whole text for the process's error message.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +114,14 @@ pub enum DeviceError {
         set: Level,
         /// What was read.
         read: Level,
+    },
+    /// The serial port, or what is behind it.
+    #[error("{device}: {cause}")]
+    Serial {
+        /// The device.
+        device: String,
+        /// What went wrong, with the remedy.
+        cause: SerialError,
     },
     /// Making safe took longer than [`super::Device::time_to_safe`] and its allowance.
     #[error("{device}: was not safe after {}: it does not answer", format_duration(*waited))]

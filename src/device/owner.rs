@@ -12,7 +12,8 @@
 //! | stopped by a preempting verb (not *read*) | left to that verb; made safe if that ends badly |
 //! | by a panic, whatever its effect | made safe |
 //!
-//! A device that cannot be made safe is *faulted*: only reading, preempting and making safe are let through.
+//! A device that cannot be made safe is *faulted*: only reading, preempting and making safe are let through. It is
+//! tried again when [`Device::tend`], which runs between verbs, says that this is worth it.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -151,6 +152,7 @@ pub fn spawn(device: Box<dyn Device>, clock: SharedClock) -> DeviceHandle {
         backlog: VecDeque::new(),
         inherited: None,
         owes_safe: false,
+        untended: false,
         shared: shared.clone(),
     };
     tokio::spawn(owner.run());
@@ -409,6 +411,8 @@ struct Owner {
     inherited: Option<OwnedSemaphorePermit>,
     /// A verb was stopped half way and left to the one that preempted it.
     owes_safe: bool,
+    /// [`Device::tend`] panicked.
+    untended: bool,
     shared: Arc<Shared>,
 }
 
@@ -417,7 +421,7 @@ impl Owner {
         let last = loop {
             let command = match self.backlog.pop_front() {
                 Some(command) => Some(command),
-                None => self.commands.recv().await,
+                None => self.next_command().await,
             };
             match command {
                 Some(Command::Perform(job)) => self.perform(*job).await,
@@ -441,6 +445,27 @@ impl Owner {
         drop(self);
         if let Some(reply) = last {
             let _ = reply.send(result);
+        }
+    }
+
+    /// Waits for something to do, and lets the device look after itself meanwhile.
+    async fn next_command(&mut self) -> Option<Command> {
+        loop {
+            let tended = tokio::select! {
+                biased;
+                command = self.commands.recv() => return command,
+                tended = AssertUnwindSafe(self.device.tend()).catch_unwind(), if !self.untended => tended,
+            };
+            if let Err(panic) = tended {
+                let text = panic_text(&*panic);
+                tracing::error!(device = %self.shared.name, text, "looking after the device panicked; not done again");
+                self.untended = true;
+            }
+            if self.shared.fault.borrow().is_some() {
+                // Its outcome is the fault, which is told where it changes.
+                let _ = self.make_safe().await;
+                *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::gpio::GpioBackend;
 use super::lamp::{Lamp, LampSettings};
+use super::serial::{Serial, SerialSettings};
 use super::{Device, DeviceError};
 use crate::clock::SharedClock;
 
@@ -26,6 +27,8 @@ use crate::clock::SharedClock;
 pub enum DeviceSettings {
     /// Something switched by a GPIO line.
     Lamp(LampSettings),
+    /// An instrument behind a serial port.
+    Serial(SerialSettings),
     /// Waits for a number of seconds.
     Sleep(SleepSettings),
     /// Gives back its arguments.
@@ -37,6 +40,7 @@ impl DeviceSettings {
     pub fn kind(&self) -> &'static str {
         match self {
             DeviceSettings::Lamp(_) => "lamp",
+            DeviceSettings::Serial(_) => "serial",
             DeviceSettings::Sleep(_) => "sleep",
             DeviceSettings::Echo(_) => "echo",
         }
@@ -45,6 +49,14 @@ impl DeviceSettings {
     /// Whether [`Hardware::gpio`] must be there to open it.
     pub fn needs_gpio(&self) -> bool {
         matches!(self, DeviceSettings::Lamp(_))
+    }
+
+    /// What works and will yet surprise, for `check`: each with the remedy.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            DeviceSettings::Serial(serial) => serial.port.warnings(),
+            DeviceSettings::Lamp(_) | DeviceSettings::Sleep(_) | DeviceSettings::Echo(_) => Vec::new(),
+        }
     }
 }
 
@@ -84,6 +96,7 @@ pub fn open(
             })?;
             Box::new(Lamp::open(name, lamp, gpio, hardware.clock.clone())?)
         }
+        DeviceSettings::Serial(serial) => Box::new(Serial::new(name, serial, hardware.clock.clone())),
         DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
         DeviceSettings::Echo(_) => Box::new(Echo::new(name)),
     })
@@ -162,7 +175,7 @@ mod tests {
     fn an_unknown_or_missing_kind_is_answered_with_the_known_ones() {
         let unknown = read("[devices.x]\nkind = \"lmap\"").unwrap_err();
         assert!(
-            unknown.contains("lmap") && unknown.contains("`lamp`, `sleep`, `echo`"),
+            unknown.contains("lmap") && unknown.contains("`lamp`, `serial`, `sleep`, `echo`"),
             "{unknown}"
         );
         let missing = read("[devices.x]\nline = \"GPIO17\"").unwrap_err();
