@@ -3,12 +3,18 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use outpost::clock::SystemClock;
+use outpost::hub::engine::{Engine, Input, Job, system_entropy};
+use outpost::hub::ledger::{MemoryStore, OpenOptions, SqliteStore, Store, Synchronous, resume};
+use outpost::hub::service::Service;
 use outpost::protocol::dialect::Dialect;
 use outpost::protocol::identity::recover;
-use outpost::protocol::model::{Conditions, Process, ProcessSpec, ProcessState};
+use outpost::protocol::model::{Colony, Conditions, Process, ProcessSpec, ProcessState, Runtime};
 use outpost::protocol::{Answer, Envelope, Kind, PrivateKey, Reply, Request, Time};
+use tokio::sync::{mpsc, oneshot};
 
 const DIALECT: Dialect = Dialect::Runtime;
 
@@ -84,5 +90,134 @@ fn server_side(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(hot_path, client_side, server_side);
+/// An engine with a colony and an approved runtime, on any store.
+struct Bench<S> {
+    engine: Engine<S>,
+    caller: String,
+}
+
+impl<S: Store> Bench<S> {
+    fn new(mut store: S) -> Self {
+        let clock = Arc::new(resume(&mut store, Arc::new(SystemClock)).unwrap());
+        let (returns, _) = mpsc::unbounded_channel();
+        let engine = Engine::new(
+            store,
+            Service::new("s".repeat(64)),
+            clock,
+            system_entropy(),
+            100,
+            returns,
+        );
+        let mut bench = Bench {
+            engine,
+            caller: "a".repeat(64),
+        };
+        let colony_id = "c".repeat(64);
+        let colony = Colony {
+            id: colony_id.clone(),
+            name: "bench".into(),
+        };
+        let runtime = Runtime {
+            id: bench.caller.clone(),
+            runtime_type: "cli".into(),
+            colony_id: colony_id.clone(),
+            ..Runtime::default()
+        };
+        bench.ask("s".repeat(64), Request::AddColony(Some(colony)));
+        bench.ask(colony_id.clone(), Request::AddRuntime(runtime));
+        bench.ask(
+            colony_id,
+            Request::ApproveRuntime {
+                runtime_id: "a".repeat(64),
+            },
+        );
+        bench
+    }
+
+    fn ask(&mut self, caller: String, request: Request) -> Answer {
+        let (reply, mut answer) = oneshot::channel();
+        self.engine.turn(vec![Input::Job(Job {
+            caller,
+            request,
+            reply,
+        })]);
+        answer.try_recv().unwrap().unwrap().take()
+    }
+
+    fn submit(&mut self) {
+        self.ask(self.caller.clone(), Request::Submit(Box::new(spec())));
+    }
+
+    /// The oldest process, given and closed: the queue is as long afterwards as before the submit.
+    fn assign(&mut self) -> String {
+        let request = Request::Assign {
+            colony_id: "c".repeat(64),
+            latest: false,
+            timeout: -1,
+        };
+        match self.ask(self.caller.clone(), request) {
+            Answer::Process(process) => process.id,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn ledger(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ledger");
+    for queued in [0, 1_000, 10_000] {
+        let mut memory = Bench::new(MemoryStore::default());
+        (0..queued).for_each(|_| memory.submit());
+        group.bench_function(format!("submit and assign in memory, {queued} queued"), |b| {
+            b.iter(|| {
+                memory.submit();
+                memory.assign()
+            });
+        });
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (name, synchronous) in [("synced", Synchronous::Full), ("not synced", Synchronous::Off)] {
+        for queued in [0, 1_000, 10_000] {
+            let options = OpenOptions {
+                synchronous: Synchronous::Off,
+                ..OpenOptions::default()
+            };
+            let file = path(&format!("{name}-{queued}.db"));
+            let mut filling = Bench::new(SqliteStore::open(&file, &options).unwrap());
+            (0..queued).for_each(|_| filling.submit());
+            drop(filling);
+            let options = OpenOptions {
+                synchronous,
+                ..OpenOptions::default()
+            };
+            let mut store = SqliteStore::open(&file, &options).unwrap();
+            let clock = Arc::new(resume(&mut store, Arc::new(SystemClock)).unwrap());
+            let (returns, _) = mpsc::unbounded_channel();
+            let engine = Engine::new(
+                store,
+                Service::new("s".repeat(64)),
+                clock,
+                system_entropy(),
+                100,
+                returns,
+            );
+            let mut disk = Bench {
+                engine,
+                caller: "a".repeat(64),
+            };
+            group.bench_function(
+                format!("submit and assign on disk, {name}, {queued} queued"),
+                |b| {
+                    b.iter(|| {
+                        disk.submit();
+                        disk.assign()
+                    });
+                },
+            );
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(hot_path, client_side, server_side, ledger);
 criterion_main!(hot_path);

@@ -17,7 +17,9 @@ pub enum KeyFileError {
     #[error("there is no key file {0}: make one, or name another")]
     Missing(PathBuf),
     /// Others can read it.
-    #[error("the key file {path} can be read by others (mode {mode:03o}): run `chmod 600 {path}`, and make a new key if others had access")]
+    #[error(
+        "the key file {path} can be read by others (mode {mode:03o}): run `chmod 600 {path}`, and make a new key if others had access"
+    )]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -197,10 +199,7 @@ mod tests {
             0o700
         );
         assert_eq!(load_or_create(&path).unwrap(), made);
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            format!("{}\n", made.to_hex())
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", made.to_hex()));
         let files: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
         assert_eq!(files.len(), 1, "no draft is left");
     }

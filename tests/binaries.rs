@@ -7,6 +7,7 @@
 //! bytes ever change, it is there that this test fails, rather than pass for ever on the agent.
 
 #![cfg(all(feature = "agent", feature = "hub"))]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may stop it, too")]
 
 use std::fs;
 

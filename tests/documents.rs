@@ -1,5 +1,7 @@
 //! What the documents repeat from elsewhere is what is there.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may stop it, too")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -6,6 +6,8 @@
 //! `super::` chains and inline modules do. What it can't see through is refused: globs of the crate's root,
 //! renaming the crate, names at the root that are no room. It does not follow macros or `#[path]`.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may stop it, too")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;

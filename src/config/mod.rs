@@ -30,7 +30,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A key that nobody knows.
-    #[error("unknown key `{key}` in {origin}{}", suggestion(.suggestion, .known))]
+    #[error("unknown key `{key}` in {origin}{}", hint(.suggestion, .known))]
     Unknown {
         /// With its sections.
         key: String,
@@ -53,7 +53,7 @@ pub enum ConfigError {
     },
 }
 
-fn suggestion(suggestion: &Option<String>, known: &[String]) -> String {
+fn hint(suggestion: &Option<String>, known: &[String]) -> String {
     match suggestion {
         Some(name) => format!(": did you mean `{name}`?"),
         None if known.is_empty() => String::new(),
@@ -117,12 +117,8 @@ pub fn load<T: DeserializeOwned>(
         .add_source(File::from_str(&text, FileFormat::Toml))
         .add_source(environment)
         .build()
-        .and_then(|config| serde_path(config, &origins))
+        .and_then(Config::try_deserialize)
         .map_err(|error| origins.explain(error))
-}
-
-fn serde_path<T: DeserializeOwned>(config: Config, _: &Origins<'_>) -> Result<T, config::ConfigError> {
-    config.try_deserialize()
 }
 
 /// Where a value came from.
@@ -136,9 +132,9 @@ impl Origins<'_> {
     fn of(&self, key: Option<&str>) -> String {
         let by_env = key.is_some_and(|key| {
             let key = key.to_ascii_lowercase();
-            self.from_env
-                .iter()
-                .any(|name| *name == key || key.ends_with(&format!(".{name}")) || name.ends_with(&format!(".{key}")))
+            self.from_env.iter().any(|name| {
+                *name == key || key.ends_with(&format!(".{name}")) || name.ends_with(&format!(".{key}"))
+            })
         });
         match (by_env, self.file, key) {
             (true, _, Some(key)) => format!(
@@ -169,13 +165,15 @@ impl Origins<'_> {
                 ..
             } => {
                 let key = outer.or(key);
-                let is = match unexpected {
-                    config::Unexpected::Bool(_) => "true or false",
-                    config::Unexpected::Float(_) => "a fraction",
-                    config::Unexpected::Str(_) => "a text",
-                    config::Unexpected::Unit => "nothing",
-                    config::Unexpected::Seq => "a list",
-                    config::Unexpected::Map => "a section",
+                // Only the kind of what was found, not the value: it may be a secret in the wrong place.
+                let found = unexpected.to_string();
+                let is = match found.split(' ').next().unwrap_or_default() {
+                    "boolean" => "true or false",
+                    "floating" => "a fraction",
+                    "string" => "a text",
+                    "unit" => "nothing",
+                    "sequence" => "a list",
+                    "map" => "a section",
                     _ => "a number",
                 };
                 ConfigError::Value {
@@ -194,7 +192,12 @@ impl Origins<'_> {
         if let Some(rest) = text.strip_prefix("unknown field `")
             && let Some((name, _)) = rest.split_once('`')
         {
-            let known: Vec<String> = names.iter().skip(1).filter(|known| *known != name).cloned().collect();
+            let known: Vec<String> = names
+                .iter()
+                .skip(1)
+                .filter(|known| *known != name)
+                .cloned()
+                .collect();
             let key = match &outer {
                 Some(section) if section != name && !section.ends_with(&format!(".{name}")) => {
                     format!("{section}.{name}")
@@ -209,10 +212,20 @@ impl Origins<'_> {
                 known,
             };
         }
+        let reason = if text.contains("does not have variant constructor") {
+            "that is none of the choices".to_owned()
+        } else if let Some((_, choices)) = text
+            .strip_prefix("unknown variant `")
+            .and_then(|rest| rest.split_once("`, "))
+        {
+            choices.to_owned()
+        } else {
+            text.to_owned()
+        };
         ConfigError::Value {
             origin: self.of(outer.as_deref()),
             key: outer,
-            reason: text.to_owned(),
+            reason,
         }
     }
 }
@@ -220,9 +233,7 @@ impl Origins<'_> {
 /// The known name that a misspelt one was meant to be.
 fn nearest(name: &str, known: &[String]) -> Option<String> {
     let likeness = |other: &String| strsim::jaro_winkler(&name.to_ascii_lowercase(), other);
-    let best = known
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) > 0.75).then(|| best.clone())
 }
 
@@ -233,7 +244,10 @@ fn without_text(error: &str) -> String {
     let told: Vec<&str> = lines
         .filter(|line| !line.contains('|') && !line.starts_with('^'))
         .collect();
-    let place = told.first().map(|line| line.trim_start_matches("TOML parse error ")).unwrap_or_default();
+    let place = told
+        .first()
+        .map(|line| line.trim_start_matches("TOML parse error "))
+        .unwrap_or_default();
     match told.last() {
         Some(what) if told.len() > 1 => format!("{place}: {what}"),
         _ => place.to_owned(),
@@ -297,7 +311,9 @@ mod tests {
     fn load_text(text: &str, env: &[(&str, &str)]) -> Result<Settings, ConfigError> {
         let mut file = tempfile::Builder::new().suffix("my.toml").tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let env = env
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
         load(Some(file.path()), "OUTPOST_TEST", env)
     }
 
@@ -376,7 +392,9 @@ mod tests {
             assert!(said.contains("my.toml"), "{said}");
             assert!(!said.contains("secret-1"), "{said}");
         }
-        let text = load_text("[devices.lamp]\nline = 'x'", &[]).unwrap_err().to_string();
+        let text = load_text("[devices.lamp]\nline = 'x'", &[])
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("kind") && text.contains("devices.lamp"), "{text}");
     }
 

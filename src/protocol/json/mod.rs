@@ -1,6 +1,6 @@
 //! JSON as the original reads and writes it (RD 1.5).
 //!
-//! Reading takes two steps: [`read`] makes a tree out of bytes, as tolerant as the original (invalid UTF-8 and lone
+//! Reading takes two steps: [`read()`] makes a tree out of bytes, as tolerant as the original (invalid UTF-8 and lone
 //! surrogates become U+FFFD) and as strict (nothing after the value, a bounded depth); the typed step hands
 //! the tree to serde with the original's rules (names in any case, the last duplicate wins, `null` is the zero
 //! value, integers only as integers), which serde_json's own deserializer does not have.
