@@ -23,8 +23,9 @@ impl Encoding {
             Encoding::Text => Ok(text.as_bytes().to_vec()),
             Encoding::Hex => {
                 let digits: String = text.chars().filter(|c| !matches!(c, ' ' | ':')).collect();
-                hex::decode(&digits)
-                    .map_err(|fault| format!("{text:?} is not hexadecimal ({fault}): write bytes like \"01 a0 ff\""))
+                hex::decode(&digits).map_err(|fault| {
+                    format!("{text:?} is not hexadecimal ({fault}): write bytes like \"01 a0 ff\"")
+                })
             }
         }
     }
@@ -50,13 +51,19 @@ mod tests {
         assert_eq!(Encoding::Hex.bytes("").unwrap(), [0_u8; 0]);
         for text in ["0", "0g", "01 2"] {
             let error = Encoding::Hex.bytes(text).unwrap_err();
-            assert!(error.contains("is not hexadecimal") && error.contains("01 a0 ff"), "{error}");
+            assert!(
+                error.contains("is not hexadecimal") && error.contains("01 a0 ff"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_text_is_marked() {
-        assert_eq!(Encoding::Text.text(b"12\xff5\0 \xc2\xb0C"), "12\u{fffd}5\u{fffd} \u{b0}C");
+        assert_eq!(
+            Encoding::Text.text(b"12\xff5\0 \xc2\xb0C"),
+            "12\u{fffd}5\u{fffd} \u{b0}C"
+        );
         assert_eq!(Encoding::Hex.text(&[0, 0xff]), "00ff");
     }
 

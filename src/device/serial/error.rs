@@ -249,11 +249,23 @@ mod tests {
         use tokio_serial::{Error, ErrorKind};
         for (kind, text, remedy) in [
             (ErrorKind::Io(io::ErrorKind::NotFound), "", "plug the device in"),
-            (ErrorKind::Unknown, "No such device or address", "plug the device in"),
-            (ErrorKind::Io(io::ErrorKind::PermissionDenied), "", "usermod -aG dialout"),
+            (
+                ErrorKind::Unknown,
+                "No such device or address",
+                "plug the device in",
+            ),
+            (
+                ErrorKind::Io(io::ErrorKind::PermissionDenied),
+                "",
+                "usermod -aG dialout",
+            ),
             (ErrorKind::NoDevice, "", "fuser -v"),
             (ErrorKind::Unknown, "Not a typewriter", "not a serial port"),
-            (ErrorKind::Unknown, "Too many open files", "cannot open it: Too many open files"),
+            (
+                ErrorKind::Unknown,
+                "Too many open files",
+                "cannot open it: Too many open files",
+            ),
         ] {
             let text = said(kind, text);
             assert!(text.contains(remedy) && text.contains("usb-ACME"), "{text}");
@@ -269,7 +281,10 @@ mod tests {
 
     #[test]
     fn what_is_no_device_is_refused() {
-        assert!(matches!(is_device(Path::new("/etc")), Err(SerialError::NotAPort { .. })));
+        assert!(matches!(
+            is_device(Path::new("/etc")),
+            Err(SerialError::NotAPort { .. })
+        ));
         assert!(matches!(
             is_device(Path::new("/dev/nothing-like-that")),
             Err(SerialError::Missing { .. })

@@ -273,7 +273,10 @@ mod tests {
             let mut framer = lines(terminator);
             framer.push(format!("{}{terminator}", "x".repeat(16)).as_bytes(), at(0));
             framer.push(format!("{}{terminator}", "y".repeat(17)).as_bytes(), at(0));
-            framer.push(format!("{}{terminator}ok{terminator}", "z".repeat(1_000)).as_bytes(), at(0));
+            framer.push(
+                format!("{}{terminator}ok{terminator}", "z".repeat(1_000)).as_bytes(),
+                at(0),
+            );
             assert_eq!(
                 texts(&mut framer, at(0)),
                 ["x".repeat(16).as_str(), "OVERSIZE", "OVERSIZE", "ok"],
@@ -292,7 +295,11 @@ mod tests {
         assert_eq!(texts(&mut framer, at(100)), ["xy12"], "99 ms later it goes on");
         framer.push(b"z", at(101));
         framer.push(b"good", at(201));
-        assert_eq!(texts(&mut framer, at(201)), ["good"], "100 ms later it begins afresh");
+        assert_eq!(
+            texts(&mut framer, at(201)),
+            ["good"],
+            "100 ms later it begins afresh"
+        );
     }
 
     #[test]
@@ -307,7 +314,11 @@ mod tests {
         assert_eq!(texts(&mut framer, at(39)), ["abcd"]);
         framer.push(b"ef", at(50));
         framer.push(b"gh", at(70));
-        assert_eq!(texts(&mut framer, at(70)), ["ef"], "the gap is seen in hindsight, too");
+        assert_eq!(
+            texts(&mut framer, at(70)),
+            ["ef"],
+            "the gap is seen in hindsight, too"
+        );
         framer.push(&[b'x'; 20], at(71));
         assert_eq!(texts(&mut framer, at(100)), ["OVERSIZE"]);
     }
@@ -333,7 +344,11 @@ mod tests {
         framer.push(b"old\nhalf", at(0));
         framer.only_later(at(99));
         framer.push(b" old\nnew\n", at(99));
-        assert_eq!(texts(&mut framer, at(99)), ["new"], "half a line is finished and dropped");
+        assert_eq!(
+            texts(&mut framer, at(99)),
+            ["new"],
+            "half a line is finished and dropped"
+        );
         framer.push(b"\xff", at(200));
         framer.only_later(at(300));
         framer.push(b"answer\n", at(301));

@@ -424,7 +424,12 @@ impl Link {
     ///
     /// # Errors
     /// The port is gone or does not take the bytes; or what ends the call.
-    pub async fn send(&mut self, bytes: &[u8], patience: Duration, context: &Context) -> Result<(), VerbError> {
+    pub async fn send(
+        &mut self,
+        bytes: &[u8],
+        patience: Duration,
+        context: &Context,
+    ) -> Result<(), VerbError> {
         let Some(mut port) = self.port.clone() else {
             return Err(self.error(self.problem()).into());
         };
@@ -517,7 +522,10 @@ mod tests {
             let mut expected = FIRST_PAUSE;
             for _ in 0..20 {
                 let pause = backoff.pause();
-                assert!(pause >= expected * 3 / 4 && pause <= expected * 5 / 4, "{pause:?}");
+                assert!(
+                    pause >= expected * 3 / 4 && pause <= expected * 5 / 4,
+                    "{pause:?}"
+                );
                 expected = (expected * 2).min(LONGEST_PAUSE);
             }
             assert_eq!(expected, LONGEST_PAUSE);

@@ -95,6 +95,8 @@ pub struct Serial {
     framer: Framer,
     /// The opening that the framer belongs to.
     generation: u64,
+    /// When the place in the stream was lost by opening the port.
+    opened: BootTime,
     /// A question may still be answered: what comes next need not be the answer to the next one.
     owed_answer: bool,
     clock: SharedClock,
@@ -123,6 +125,7 @@ impl Serial {
             link: Link::new(name, opener, clock.clone(), random()),
             framer: Framer::new(settings.framing.clone(), settings.max_frame),
             generation: 0,
+            opened: BootTime::default(),
             owed_answer: false,
             clock,
             verbs: verbs(settings),
@@ -138,7 +141,8 @@ impl Serial {
     fn follow(&mut self) {
         if self.generation != self.link.generation() {
             self.generation = self.link.generation();
-            self.framer.opened(self.clock.now());
+            self.opened = self.clock.now();
+            self.framer.opened(self.opened);
             self.owed_answer = false;
         }
     }
@@ -146,7 +150,7 @@ impl Serial {
     /// Makes the port ready, and takes in what has come so far.
     async fn begin(&mut self, context: &Context) -> Result<(), VerbError> {
         self.link.ready(context).await?;
-        self.follow();
+        let fresh = self.generation != self.link.generation();
         let mut buffer = [0; 256];
         // Bounded, since a line that never falls silent would keep us here.
         for _ in 0..256 {
@@ -157,9 +161,33 @@ impl Serial {
             if count == 0 {
                 break;
             }
-            self.framer.push(&buffer[..count], self.clock.now());
+            // What a board says while it starts is nobody's answer.
+            if !fresh {
+                self.framer.push(&buffer[..count], self.clock.now());
+            }
         }
+        self.follow();
         Ok(())
+    }
+
+    /// Right after an opening: waits until it is known whether something is under way already.
+    async fn find_place(&mut self, context: &Context) -> Result<(), VerbError> {
+        let known = self.opened + framing::FRAGMENT_AGE;
+        let mut buffer = [0; 256];
+        loop {
+            let left = known.saturating_since(self.clock.now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                read = self.link.read(&mut buffer) => {
+                    let count = read.map_err(|cause| self.serial(cause))?;
+                    self.framer.push(&buffer[..count], self.clock.now());
+                }
+                stop = context.sleep(left) => stop?,
+            }
+        }
     }
 
     /// The next frame, within the time that is left.
@@ -196,6 +224,7 @@ impl Serial {
         context: &Context,
     ) -> Result<Outcome, VerbError> {
         self.begin(context).await?;
+        self.find_place(context).await?;
         if self.owed_answer {
             self.link.silence(self.settings.timeout, context).await?;
             self.framer.clear();
@@ -290,7 +319,9 @@ fn shorten(text: &str) -> String {
 /// A pattern out of an argument.
 fn pattern(text: &str) -> Result<Regex, String> {
     if text.len() > LONGEST_PATTERN {
-        return Err(format!("the pattern is too long, at most {LONGEST_PATTERN} bytes"));
+        return Err(format!(
+            "the pattern is too long, at most {LONGEST_PATTERN} bytes"
+        ));
     }
     RegexBuilder::new(text)
         .size_limit(PATTERN_MEMORY)

@@ -514,11 +514,20 @@ mod tests {
             ("port = \"/dev/x\"\nbuad = 9600", "unknown field `buad`"),
             ("port = \"/dev/x\"\nparity = \"mark\"", "mark"),
             ("port = \"/dev/x\"\nframing = \"length\"", "needs length"),
-            ("port = \"/dev/x\"\nframing = \"length\"\nlength = 0", "length = 0"),
-            ("port = \"/dev/x\"\nframing = \"length\"\nlength = 4097", "length = 4097"),
+            (
+                "port = \"/dev/x\"\nframing = \"length\"\nlength = 0",
+                "length = 0",
+            ),
+            (
+                "port = \"/dev/x\"\nframing = \"length\"\nlength = 4097",
+                "length = 4097",
+            ),
             ("port = \"/dev/x\"\nlength = 4", "has no length"),
             ("port = \"/dev/x\"\nframing = \"idle\"", "needs idle_gap"),
-            ("port = \"/dev/x\"\nframing = \"idle\"\nidle_gap = \"4ms\"", "idle_gap = 4ms"),
+            (
+                "port = \"/dev/x\"\nframing = \"idle\"\nidle_gap = \"4ms\"",
+                "idle_gap = 4ms",
+            ),
             ("port = \"/dev/x\"\nterminator = \"\"", "terminator"),
             ("port = \"/dev/x\"\nmax_frame = 65537", "max_frame = 65537"),
             ("port = \"/dev/x\"\ntimeout = 0", "timeout = 0s"),
@@ -563,7 +572,11 @@ mod tests {
         assert_eq!(settings.outgoing("abcd").unwrap(), b"abcd\n");
         assert!(settings.outgoing("abcde").unwrap_err().contains("at most 4"));
         assert!(settings.outgoing("a\nb").unwrap_err().contains("terminator"));
-        assert_eq!(settings.outgoing("").unwrap(), b"\n", "some instruments wake up to that");
+        assert_eq!(
+            settings.outgoing("").unwrap(),
+            b"\n",
+            "some instruments wake up to that"
+        );
         let bare = read(&format!("{PORT}send_terminator = \"\"")).unwrap();
         assert!(bare.outgoing("").unwrap_err().contains("nothing to send"));
     }
@@ -571,7 +584,11 @@ mod tests {
     #[test]
     fn the_time_on_the_line_follows_from_the_settings() {
         let mut port = read(PORT).unwrap().port;
-        assert_eq!(port.time_for(960), Duration::from_secs(1), "10 bits each at 9600 baud");
+        assert_eq!(
+            port.time_for(960),
+            Duration::from_secs(1),
+            "10 bits each at 9600 baud"
+        );
         assert_eq!(port.time_for(1), Duration::from_millis(2), "rounded up");
         port.parity = Parity::Even;
         assert_eq!(port.time_for(960), Duration::from_millis(1_100));
