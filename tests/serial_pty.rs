@@ -78,7 +78,10 @@ async fn unplugged_in_mid_answer_and_plugged_in_again_under_the_same_name() {
     let name = folder.path().join("usb-ACME_meter-if00");
     let far = Far::open();
     point(&name, &far.path).unwrap();
-    let keys = format!("kind = \"serial\"\nport = \"{}\"\ntimeout = \"10s\"", name.display());
+    let keys = format!(
+        "kind = \"serial\"\nport = \"{}\"\ntimeout = \"10s\"",
+        name.display()
+    );
     let bench = Bench::new(&keys);
     bench.until("open").await;
 
@@ -89,7 +92,10 @@ async fn unplugged_in_mid_answer_and_plugged_in_again_under_the_same_name() {
         drop(far);
     });
     let error = failed(outcome);
-    assert!(error.contains("usb-ACME_meter-if00 is gone (unplugged"), "{error}");
+    assert!(
+        error.contains("usb-ACME_meter-if00 is gone (unplugged"),
+        "{error}"
+    );
     std::fs::remove_file(&name).unwrap();
     bench.until("closed").await;
     let error = failed(bench.run("query", &["POS?"]).await);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
+use super::modbus::ModbusError;
 use super::serial::SerialError;
 
 /// Why a verb did not end well. `to_string()` is the whole text for the process's error message.
@@ -122,6 +123,16 @@ pub enum DeviceError {
         device: String,
         /// What went wrong, with the remedy.
         cause: SerialError,
+    },
+    /// A device on a Modbus line.
+    #[error("{device}: {point}: {cause}")]
+    Modbus {
+        /// The device of the configuration.
+        device: String,
+        /// What was read or written, and where.
+        point: String,
+        /// What went wrong, with the remedy.
+        cause: ModbusError,
     },
     /// Making safe took longer than [`super::Device::time_to_safe`] and its allowance.
     #[error("{device}: was not safe after {}: it does not answer", format_duration(*waited))]

@@ -21,6 +21,7 @@ pub mod duration;
 mod error;
 pub mod gpio;
 pub mod lamp;
+pub mod modbus;
 pub mod owner;
 pub mod serial;
 mod settings;

@@ -628,10 +628,16 @@ impl Owner {
             () = self.clock.sleep_until(deadline) => Err(DeviceError::SafeTimedOut { device, waited: bound }),
         };
         let fault = result.as_ref().err().map(ToString::to_string);
-        if let Some(fault) = &fault {
-            tracing::error!(device = %self.shared.name, fault, "device is not safe");
-        } else {
+        if fault.is_none() {
             self.owes_safe = false;
+        }
+        // Told where it changes: what fails again and again must not fill the log.
+        match (&*self.shared.fault.borrow(), &fault) {
+            (known, Some(fault)) if known.as_ref() != Some(fault) => {
+                tracing::error!(device = %self.shared.name, fault, "device is not safe");
+            }
+            (Some(_), None) => tracing::info!(device = %self.shared.name, "device is safe again"),
+            _ => {}
         }
         self.shared.fault.send_if_modified(|current| {
             let changed = *current != fault;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::gpio::GpioBackend;
 use super::lamp::{Lamp, LampSettings};
+use super::modbus::{Modbus, ModbusSettings};
 use super::serial::{Serial, SerialSettings};
 use super::{Device, DeviceError};
 use crate::clock::SharedClock;
@@ -29,6 +30,8 @@ pub enum DeviceSettings {
     Lamp(LampSettings),
     /// An instrument behind a serial port.
     Serial(SerialSettings),
+    /// Devices on a Modbus line.
+    Modbus(ModbusSettings),
     /// Waits for a number of seconds.
     Sleep(SleepSettings),
     /// Gives back its arguments.
@@ -41,6 +44,7 @@ impl DeviceSettings {
         match self {
             DeviceSettings::Lamp(_) => "lamp",
             DeviceSettings::Serial(_) => "serial",
+            DeviceSettings::Modbus(_) => "modbus",
             DeviceSettings::Sleep(_) => "sleep",
             DeviceSettings::Echo(_) => "echo",
         }
@@ -55,6 +59,7 @@ impl DeviceSettings {
     pub fn warnings(&self) -> Vec<String> {
         match self {
             DeviceSettings::Serial(serial) => serial.port.warnings(),
+            DeviceSettings::Modbus(modbus) => modbus.port.warnings(),
             DeviceSettings::Lamp(_) | DeviceSettings::Sleep(_) | DeviceSettings::Echo(_) => Vec::new(),
         }
     }
@@ -97,6 +102,7 @@ pub fn open(
             Box::new(Lamp::open(name, lamp, gpio, hardware.clock.clone())?)
         }
         DeviceSettings::Serial(serial) => Box::new(Serial::new(name, serial, hardware.clock.clone())),
+        DeviceSettings::Modbus(modbus) => Box::new(Modbus::new(name, modbus, hardware.clock.clone())),
         DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
         DeviceSettings::Echo(_) => Box::new(Echo::new(name)),
     })
@@ -175,7 +181,7 @@ mod tests {
     fn an_unknown_or_missing_kind_is_answered_with_the_known_ones() {
         let unknown = read("[devices.x]\nkind = \"lmap\"").unwrap_err();
         assert!(
-            unknown.contains("lmap") && unknown.contains("`lamp`, `serial`, `sleep`, `echo`"),
+            unknown.contains("lmap") && unknown.contains("`lamp`, `serial`, `modbus`, `sleep`, `echo`"),
             "{unknown}"
         );
         let missing = read("[devices.x]\nline = \"GPIO17\"").unwrap_err();

@@ -1,8 +1,5 @@
 //! A pseudo-terminal with an instrument at its far end, and a device at its near one.
-#![allow(
-    dead_code,
-    reason = "each test program that includes this uses a part of it"
-)]
+#![allow(dead_code, reason = "each test program that includes this uses a part of it")]
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -117,7 +114,9 @@ impl Bench {
 
     pub async fn run(&self, verb: &str, args: &[&str]) -> Result<Outcome, VerbError> {
         let call = args.iter().fold(Call::new(verb), |call, arg| call.arg(*arg));
-        self.device.perform(call, Context::new(Arc::new(SystemClock))).await
+        self.device
+            .perform(call, Context::new(Arc::new(SystemClock)))
+            .await
     }
 
     pub async fn state(&self) -> String {

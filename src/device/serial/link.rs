@@ -66,11 +66,21 @@ pub(in crate::device) struct SharedPort(Arc<Mutex<Held>>);
 struct Held {
     port: Box<dyn SerialPort>,
     gone: bool,
+    received: u64,
 }
 
 impl SharedPort {
     fn new(port: Box<dyn SerialPort>) -> Self {
-        SharedPort(Arc::new(Mutex::new(Held { port, gone: false })))
+        SharedPort(Arc::new(Mutex::new(Held {
+            port,
+            gone: false,
+            received: 0,
+        })))
+    }
+
+    /// How many bytes came over it, read as a stream.
+    pub fn received(&self) -> u64 {
+        lock(&self.0).received
     }
 
     /// Whether it turned out to be gone.
@@ -122,6 +132,7 @@ impl AsyncRead for SharedPort {
         let mut held = lock(&self.0);
         let before = buffer.filled().len();
         let result = Pin::new(&mut *held.port).poll_read(context, buffer);
+        held.received += (buffer.filled().len() - before) as u64;
         // No bytes are the end of a terminal that was hung up.
         held.gone |= match &result {
             Poll::Pending => false,
