@@ -116,6 +116,14 @@ impl Modbus {
             let silent = self.clock.now().saturating_since(self.last_use);
             context.sleep(self.settings.pause.saturating_sub(silent)).await?;
         }
+        // What came unasked must not stand before the answer. Bounded, since a line may never fall silent.
+        let mut unasked = [0; 256];
+        for _ in 0..64 {
+            let read = self.link.read_now(&mut unasked);
+            if read.map_err(|cause| self.link.error(cause))? == 0 {
+                break;
+            }
+        }
         self.owed_answer = true;
         let before = port.received();
         let waited = self.settings.timeout + self.settings.port.time_for(LONGEST_EXCHANGE);
@@ -345,7 +353,10 @@ impl Device for Modbus {
                         Some((at, _)) => clock.sleep_until(at).await,
                         None => std::future::pending().await,
                     }
-                } => return,
+                } => {
+                    self.again = again.map(|(_, pause)| (clock.now() + pause, pause));
+                    return;
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::device::lock;
 
-use super::point::{Memory, Point, Raw};
+use super::point::{Memory, Point};
 
 /// The longest frame on a line.
 const LONGEST_FRAME: usize = 256;
@@ -41,7 +41,7 @@ fn kind(memory: Memory) -> u8 {
 }
 
 /// The checksum of serial line specification 2.5.1.2.
-fn crc(bytes: &[u8]) -> [u8; 2] {
+pub(super) fn crc(bytes: &[u8]) -> [u8; 2] {
     let mut crc = 0xffff_u16;
     for byte in bytes {
         crc ^= u16::from(*byte);
@@ -74,6 +74,11 @@ impl SimulatedSlave {
         lock(&self.inner)
             .cells
             .insert((unit, kind(memory), address), value);
+    }
+
+    /// Switches a unit off: it has no memory any more and does not answer.
+    pub fn remove(&self, unit: u8) {
+        lock(&self.inner).cells.retain(|(known, _, _), _| *known != unit);
     }
 
     /// What is there.
@@ -226,16 +231,6 @@ impl Inner {
             self.writes.push((unit, memory, address, *value));
         }
         Ok(())
-    }
-}
-
-impl Raw {
-    /// The bits or words as the slave keeps them.
-    pub fn cells(&self) -> Vec<u16> {
-        match self {
-            Raw::Bit(bit) => vec![u16::from(*bit)],
-            Raw::Words(words) => words.clone(),
-        }
     }
 }
 

@@ -159,12 +159,14 @@ impl AsyncWrite for SharedPort {
         result
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0).port).poll_flush(context)
+    /// Does nothing: a port's own would call tcdrain, which stops the whole thread for as long as the other side says
+    /// “wait”. [`SerialPort::unsent`] tells what is still to go.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0).port).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

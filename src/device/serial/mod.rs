@@ -25,6 +25,8 @@ mod link;
 mod port;
 mod settings;
 mod simulated;
+#[cfg(test)]
+pub(super) mod test_port;
 
 use std::io;
 use std::sync::{Arc, Mutex};

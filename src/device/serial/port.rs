@@ -195,8 +195,7 @@ impl AsyncWrite for OpenPort {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 
-    /// Does nothing: tokio-serial's own would call tcdrain, which stops the whole thread for as long as the other side
-    /// says “wait”. [`SerialPort::unsent`] tells what is still to go.
+    /// Nothing, as [`SerialPort`] asks.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
