@@ -134,11 +134,7 @@ pub fn store(path: &Path, key: &PrivateKey) -> Result<(), KeyFileError> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed("make the folder", folder))?;
+    make_folder(folder).map_err(failed("make the folder", folder))?;
 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = folder.join(format!(".{name}.{}.tmp", std::process::id()));
@@ -148,6 +144,27 @@ pub fn store(path: &Path, key: &PrivateKey) -> Result<(), KeyFileError> {
     let _ = fs::remove_file(&draft);
     placed?;
     sync_folder(folder).map_err(failed("sync the folder", folder))
+}
+
+/// Makes a folder for its owner alone, and what is missing above it; there also after a power cut.
+///
+/// # Errors
+/// Those of the system.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = match folder.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    make_folder(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        // Somebody was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(above),
+    }
 }
 
 fn write_new(path: &Path, key: &PrivateKey) -> io::Result<()> {

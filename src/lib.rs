@@ -11,6 +11,8 @@
 //!   `clock`, `config` and `keyfile`.
 //! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `config` and
 //!   `keyfile`; `client` in its relay alone.
+//! - [`cli`]: the operator's commands and the demo, which starts the other programs as they are. Knows `client`, `protocol`,
+//!   `clock`, `config` and `keyfile`.
 //! - [`config`]: settings from a file and the environment; the sections are typed by the rooms that use them.
 //!   Knows nobody.
 //! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
@@ -18,6 +20,8 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;

@@ -1,2 +1,14 @@
-//! Not written yet.
-fn main() {}
+//! The operator's command line.
+
+use std::process::ExitCode;
+
+use outpost::cli::{self, console::Console};
+
+fn main() -> ExitCode {
+    let environment = |name: &str| std::env::var(name).ok();
+    ExitCode::from(cli::run(
+        std::env::args_os(),
+        &environment,
+        &mut Console::system(),
+    ))
+}

@@ -1,1 +1,191 @@
-//! Not written yet.
+//! Asking a Colonies server: typed calls over a [`Transport`], HTTP(S) today ([`http`]), MQTT later.
+//!
+//! ```text
+//! Client (server, dialect) ── with_key ──> Caller (signs) ── submit, assign, get_process … ──> Timed<value> | ClientError
+//! ```
+//!
+//! Nothing is resent behind the caller's back. A request goes out at most once, unless [`Resend::Once`] was asked for, and then
+//! only the kinds that [`Kind::may_be_resent`](crate::protocol::Kind::may_be_resent) names: never assign, never submit. Each
+//! [`ClientError`] says whether the server may have executed what was asked ([`ClientError::may_have_been_executed`]).
+//!
+//! Every answer carries its [`Stamps`]: when it was sent and received in boot time, and what the server said of its own
+//! clock; the agent bounds the server's clock with them.
+
+mod calls;
+mod error;
+pub mod http;
+mod tls;
+mod transport;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::protocol::dialect::Dialect;
+use crate::protocol::{Answer, Envelope, Kind, PrivateKey, Reply, Request};
+
+pub use calls::Timed;
+pub use error::{BadReply, ClientError, Refused};
+pub use http::{BadServerUrl, HttpSettings, HttpTransport, ServerUrl};
+pub use tls::{BadTrust, TlsProblem};
+pub use transport::{Exchange, Exchanging, Stamps, Transport, TransportError, Unreachable};
+
+/// A server as a client sees it: how to reach it, and the dialect it speaks. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<dyn Transport>,
+    dialect: Dialect,
+}
+
+/// Whether a request may go out again when its answer was lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resend {
+    /// Never; the caller decides by the error.
+    #[default]
+    Never,
+    /// Once, at once, if the connection ended without an answer or before the request was sent, and only what
+    /// [`Kind::may_be_resent`] names. A deadline that passed is not answered with another one.
+    Once,
+}
+
+impl Client {
+    /// A client of the server behind `transport`.
+    pub fn new(transport: impl Transport, dialect: Dialect) -> Self {
+        Client {
+            transport: Arc::new(transport),
+            dialect,
+        }
+    }
+
+    /// Where the server is, for messages.
+    pub fn server(&self) -> &str {
+        self.transport.server()
+    }
+
+    /// The dialect that is spoken.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Calls signed with `key`.
+    pub fn with_key(&self, key: PrivateKey) -> Caller {
+        Caller {
+            client: self.clone(),
+            id: key.id(),
+            key,
+            resend: Resend::Never,
+        }
+    }
+
+    /// Sends one envelope once and reads the answer.
+    async fn ask(
+        &self,
+        kind: Kind,
+        body: Bytes,
+        wait: std::time::Duration,
+    ) -> Result<Timed<Answer>, ClientError> {
+        let exchange = match self.transport.exchange(body, wait).await {
+            Ok(exchange) => exchange,
+            Err(error) => return Err(ClientError::from_transport(self.server(), error)),
+        };
+        let stamps = exchange.stamps;
+        let bad = |problem: BadReply| {
+            ClientError::bad_reply(
+                self.server(),
+                exchange.status,
+                exchange.location.as_deref(),
+                problem,
+                stamps,
+            )
+        };
+        let reply = Reply::parse(&exchange.body).map_err(|error| {
+            bad(if exchange.body.is_empty() {
+                BadReply::Empty
+            } else {
+                BadReply::NoEnvelope {
+                    reason: error.to_string(),
+                    excerpt: error::excerpt(&exchange.body),
+                }
+            })
+        })?;
+        // RD 7.23: `error` decides, not the status.
+        if reply.error {
+            let failure = reply.as_failure().map_err(|error| {
+                bad(BadReply::Payload {
+                    reason: error.to_string(),
+                })
+            })?;
+            let refusal = self.dialect.refusal(kind, &failure);
+            return Err(ClientError::refused(
+                self.server(),
+                kind,
+                refusal,
+                failure,
+                stamps,
+            ));
+        }
+        let expected = self.dialect.payload_type(kind);
+        if reply.payload_type != expected {
+            return Err(bad(BadReply::OtherKind {
+                expected,
+                found: reply.payload_type.chars().take(64).collect(),
+            }));
+        }
+        match self.dialect.decode_answer(kind, &reply.payload) {
+            Ok(value) => Ok(Timed { value, stamps }),
+            Err(error) => Err(bad(BadReply::Payload {
+                reason: error.to_string(),
+            })),
+        }
+    }
+}
+
+/// Somebody who asks: a client and a key. Cheap to clone.
+#[derive(Clone)]
+pub struct Caller {
+    client: Client,
+    key: PrivateKey,
+    id: String,
+    resend: Resend,
+}
+
+impl Caller {
+    /// The id that goes with the key: how the server knows this caller.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The server that is asked.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The same caller with another policy for lost answers.
+    #[must_use]
+    pub fn resending(mut self, resend: Resend) -> Self {
+        self.resend = resend;
+        self
+    }
+
+    /// Signs and sends any request; the typed methods are built on it.
+    ///
+    /// An assign may be held by the server for its `timeout`; that is added to the deadline.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ask(&self, request: &Request) -> Result<Timed<Answer>, ClientError> {
+        let kind = request.kind();
+        let payload = self.client.dialect.encode_request(request);
+        let envelope = Envelope::seal(&self.key, self.client.dialect.payload_type(kind), &payload);
+        let body = Bytes::from(envelope.to_bytes());
+        let wait = calls::server_may_wait(request);
+        let first = self.client.ask(kind, body.clone(), wait).await;
+        match first {
+            Err(error) if self.resend == Resend::Once && kind.may_be_resent() && error.connection_ended() => {
+                tracing::debug!(?kind, %error, "asking once more");
+                self.client.ask(kind, body, wait).await
+            }
+            answer => answer,
+        }
+    }
+}

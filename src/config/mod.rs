@@ -182,6 +182,17 @@ impl Origins<'_> {
                     reason: format!("expected {expected}, found {is}"),
                 }
             }
+            config::ConfigError::NotFound(name) => {
+                let key = match &outer {
+                    Some(section) if !name.starts_with(section.as_str()) => format!("{section}.{name}"),
+                    _ => name,
+                };
+                ConfigError::Value {
+                    origin: self.of(Some(&key)),
+                    key: Some(key),
+                    reason: "it is missing".to_owned(),
+                }
+            }
             other => self.explain_text(&without_values(&other.to_string()), outer),
         }
     }
@@ -395,7 +406,8 @@ mod tests {
         let text = load_text("[devices.lamp]\nline = 'x'", &[])
             .unwrap_err()
             .to_string();
-        assert!(text.contains("kind") && text.contains("devices.lamp"), "{text}");
+        assert!(text.starts_with("`devices.lamp.kind` in /"), "{text}");
+        assert!(text.ends_with("my.toml: it is missing"), "{text}");
     }
 
     #[test]

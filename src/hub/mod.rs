@@ -12,6 +12,8 @@ pub mod ledger;
 pub mod service;
 pub mod settings;
 mod start;
+#[cfg(test)]
+mod testing;
 
 pub use self::settings::Settings;
 pub use self::start::{Hub, StartError};

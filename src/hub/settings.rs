@@ -143,10 +143,7 @@ impl Settings {
         if self.data_dir.as_os_str().is_empty() {
             return bad("data_dir", "must name a folder");
         }
-        let id = &self.server_id;
-        if !id.is_empty()
-            && !(id.len() == ID_LENGTH && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
-        {
+        if !self.server_id.is_empty() && !is_id(&self.server_id) {
             return bad(
                 "server_id",
                 "must be the id of a key: 64 lower-case hex digits (`outpost keys id` tells it)",
@@ -181,6 +178,10 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A colony's name becomes part of the name of a key file.
@@ -239,7 +240,8 @@ mod tests {
 
     #[test]
     fn what_cant_be_used_is_named() {
-        let bad: [(&str, fn(&mut Settings)); 8] = [
+        type Break = fn(&mut Settings);
+        let bad: [(&str, Break); 8] = [
             ("listen", |s| s.listen = "localhost".into()),
             ("listen", |s| s.listen = ":80".into()),
             ("listen", |s| s.listen = "localhost:70000".into()),

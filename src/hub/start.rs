@@ -1,9 +1,7 @@
 //! Brings a hub up and down.
 
-use std::fs;
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -93,14 +91,10 @@ impl Hub {
     /// [`StartError`]
     pub async fn start(settings: Settings, clock: SharedClock) -> Result<Self, StartError> {
         settings.check()?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&settings.data_dir)
-            .map_err(|source| StartError::DataDir {
-                path: settings.data_dir.clone(),
-                source,
-            })?;
+        keyfile::make_folder(&settings.data_dir).map_err(|source| StartError::DataDir {
+            path: settings.data_dir.clone(),
+            source,
+        })?;
         let path = settings.data_dir.join(DATABASE);
         let mut store = SqliteStore::open(&path, &OpenOptions::default())
             .map_err(|source| StartError::Database { path, source })?;

@@ -2,7 +2,7 @@
 //!
 //! [`Engine::turn`] is one commit: deadlines that have come, the requests, and the assignments that ride along. Nothing
 //! leaves before the commit is durable. It blocks on storage and on nothing else, so a simulation can drive it by
-//! hand; [`run`] drives it in the hub.
+//! hand; [`run()`] drives it in the hub.
 
 mod delivery;
 mod run;
@@ -33,6 +33,7 @@ use crate::protocol::{Answer, Refusal, Request};
 
 /// What an engine is given to do.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // nearly all are jobs
 pub enum Input {
     /// A request.
     Job(Job),

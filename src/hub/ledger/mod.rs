@@ -1,10 +1,10 @@
 //! The ledger: the state machine of colonies, runtimes and processes, and what keeps it.
 //!
-//! [`apply`] is pure: it reads a [`View`], takes the moment and the randomness as arguments, and says what changes
+//! [`apply()`] is pure: it reads a [`View`], takes the moment and the randomness as arguments, and says what changes
 //! ([`Change`]), what is to be told ([`Event`]) and which processes became ready to be assigned. The same function
 //! serves the hub on SQLite ([`SqliteStore`]) and tests and simulation in memory ([`MemoryStore`]).
 //!
-//! Whoever calls [`apply`] first lets pass what is due ([`Command::Expire`] until nothing is): a deadline holds from its
+//! Whoever calls [`apply()`] first lets pass what is due ([`Command::Expire`] until nothing is): a deadline holds from its
 //! very moment on, however late a timer wakes.
 //!
 //! Sections named “RD 5.5” are those of `docs/protocol/runtime-dialect.md`.
@@ -63,7 +63,7 @@ impl Record {
         }
     }
 
-    /// Whether it may be assigned: waiting, and not for its parents. (The original looks at no state, RD 5.3 [bug].)
+    /// Whether it may be assigned: waiting, and not for its parents. (The original looks at no state: a defect, RD 5.3.)
     pub fn is_ready(&self) -> bool {
         self.process.state == ProcessState::Waiting && !self.process.wait_for_parents
     }

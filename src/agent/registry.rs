@@ -1,0 +1,219 @@
+//! What processes may call: functions by name, each a verb of a device.
+//!
+//! Every verb of every configured device is the function `DEVICE.verb`. `sleep` and `echo` are always there. The
+//! configuration gives further names to functions, with arguments of their own if it likes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::device::{Call, DeviceHandle, Effect, Verb, VerbError};
+use crate::protocol::model::{AttributeKind, Process};
+
+/// Another name for a function: `turn_on_lamp = "lamp.on"`, or with arguments of its own:
+/// `flash = { call = "lamp.pulse", args = ["3s"] }`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "write NAME = \"device.verb\" or NAME = { call = \"device.verb\", args = [\"…\"] }"
+)]
+pub enum FunctionSettings {
+    /// The function that it stands for.
+    Name(String),
+    /// The function that it stands for, and what it is given.
+    Table(FunctionTable),
+}
+
+/// The long form of [`FunctionSettings`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionTable {
+    /// The function that it stands for.
+    pub call: String,
+    /// Arguments where a process gives none.
+    #[serde(default)]
+    pub args: Vec<String>,
+}
+
+impl FunctionSettings {
+    fn call(&self) -> &str {
+        match self {
+            FunctionSettings::Name(call) => call,
+            FunctionSettings::Table(table) => &table.call,
+        }
+    }
+
+    fn args(&self) -> &[String] {
+        match self {
+            FunctionSettings::Name(_) => &[],
+            FunctionSettings::Table(table) => &table.args,
+        }
+    }
+}
+
+/// Something that a process can call.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// What processes call it.
+    pub name: String,
+    /// The device that does it.
+    pub device: DeviceHandle,
+    /// What the device does.
+    pub verb: Verb,
+    /// Arguments where a process gives none.
+    pub default_args: Vec<String>,
+    /// Work that waited longer is refused; `None`: old work is as good as fresh.
+    pub max_age: Option<Duration>,
+}
+
+impl Function {
+    /// The call that a process makes.
+    pub fn call(&self, process: &Process) -> Call {
+        let given = process.spec.args.clone().unwrap_or_default();
+        let mut env = process.spec.env.clone();
+        // The server rebuilds `env` from the attributes; another may send them only there.
+        for attribute in &process.attributes {
+            if attribute.kind == AttributeKind::Env {
+                env.entry(attribute.key.clone())
+                    .or_insert_with(|| attribute.value.clone());
+            }
+        }
+        Call {
+            verb: self.verb.name.to_string(),
+            args: if given.is_empty() {
+                self.default_args.clone()
+            } else {
+                given
+            },
+            env,
+        }
+    }
+
+    /// A verb's error as whoever submitted the process shall read it: usage lines name what was called.
+    pub fn explain(&self, error: &VerbError) -> String {
+        match error {
+            VerbError::Usage { problem, .. } => {
+                let usage = format!("{} {}", self.name, self.verb.usage);
+                format!("{problem}; usage: {}", usage.trim_end())
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Why a function table can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadFunction {
+    /// Two things of one name.
+    #[error("functions.{name}: there is a function {name:?} already; choose another name")]
+    Taken {
+        /// The name.
+        name: String,
+    },
+    /// It stands for nothing.
+    #[error(
+        "functions.{name}: there is no function {call:?}; there are: {}",
+        known.join(", ")
+    )]
+    NoTarget {
+        /// The name.
+        name: String,
+        /// What it should stand for.
+        call: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+}
+
+/// A process called something that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown function {func:?}; this runtime has: {}", known.join(", "))]
+pub struct UnknownFunction {
+    /// What was called.
+    pub func: String,
+    /// What there is.
+    pub known: Vec<String>,
+}
+
+/// All functions.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    functions: BTreeMap<String, Function>,
+}
+
+impl Registry {
+    /// None yet.
+    pub fn new() -> Self {
+        Registry::default()
+    }
+
+    /// Adds every verb of a device as `DEVICE.verb`. Work for verbs that change something and that waited longer than
+    /// `max_age` will be refused.
+    pub fn add_device(&mut self, device: &DeviceHandle, max_age: Option<Duration>) {
+        for verb in device.verbs() {
+            self.insert(format!("{}.{}", device.name(), verb.name), device, verb, max_age);
+        }
+    }
+
+    /// Adds every verb of a device under its bare name: `sleep`, `echo`.
+    pub fn add_builtin(&mut self, device: &DeviceHandle) {
+        for verb in device.verbs() {
+            self.insert(verb.name.to_string(), device, verb, None);
+        }
+    }
+
+    fn insert(&mut self, name: String, device: &DeviceHandle, verb: &Verb, max_age: Option<Duration>) {
+        let function = Function {
+            name: name.clone(),
+            device: device.clone(),
+            verb: verb.clone(),
+            default_args: Vec::new(),
+            max_age: max_age.filter(|_| verb.effect != Effect::Read),
+        };
+        self.functions.insert(name, function);
+    }
+
+    /// Adds the configuration's names. A name stands for a function of a device, not for another such name.
+    ///
+    /// # Errors
+    /// A name that is taken, or that stands for nothing.
+    pub fn add_names(&mut self, names: &BTreeMap<String, FunctionSettings>) -> Result<(), BadFunction> {
+        let devices = self.functions.clone();
+        for (name, settings) in names {
+            if self.functions.contains_key(name) {
+                return Err(BadFunction::Taken { name: name.clone() });
+            }
+            let Some(target) = devices.get(settings.call()) else {
+                return Err(BadFunction::NoTarget {
+                    name: name.clone(),
+                    call: settings.call().to_owned(),
+                    known: devices.keys().cloned().collect(),
+                });
+            };
+            let function = Function {
+                name: name.clone(),
+                default_args: settings.args().to_vec(),
+                ..target.clone()
+            };
+            self.functions.insert(name.clone(), function);
+        }
+        Ok(())
+    }
+
+    /// The function of that name.
+    ///
+    /// # Errors
+    /// [`UnknownFunction`], with the list of those there are.
+    pub fn find(&self, func: &str) -> Result<&Function, UnknownFunction> {
+        self.functions.get(func).ok_or_else(|| UnknownFunction {
+            func: func.chars().take(200).collect(),
+            known: self.names().map(str::to_owned).collect(),
+        })
+    }
+
+    /// The names of all functions, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+}

@@ -1,0 +1,249 @@
+//! A whole lane against a server in the same process, in paused time.
+
+mod attempts;
+mod membership;
+mod results;
+mod server;
+mod stopping;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::enrolment::Enrolment;
+use super::registry::{FunctionSettings, FunctionTable, Registry};
+use super::worker::{LaneSettings, Worker};
+use crate::clock::{BootTime, Clock, TestClock};
+use crate::device::builtin::{Echo, Sleep};
+use crate::device::gpio::{Level, LineSpec, SimulatedBoard};
+use crate::device::lamp::{Lamp, LampSettings};
+use crate::device::{
+    Call, Cancellation, Context, Device, DeviceError, DeviceHandle, Effect, Outcome, Urgency, Verb,
+    VerbError, owner,
+};
+use crate::protocol::PrivateKey;
+use crate::protocol::model::{ProcessSpec, Runtime, RuntimeState};
+use server::FakeServer;
+
+/// A lane, its server and its devices.
+struct Bench {
+    clock: Arc<TestClock>,
+    server: FakeServer,
+    board: SimulatedBoard,
+    key: PrivateKey,
+    settings: LaneSettings,
+    stop: Cancellation,
+    with_owner_key: bool,
+    odd: Arc<Mutex<OddLog>>,
+}
+
+impl Bench {
+    /// A server that knows and approved the runtime.
+    fn new() -> Self {
+        let bench = Bench::stranger();
+        bench.server.set_runtime(&bench.key.id(), RuntimeState::Approved);
+        bench
+    }
+
+    /// A server that does not know the runtime.
+    fn stranger() -> Self {
+        let clock = TestClock::new(0);
+        Bench {
+            server: FakeServer::new(&clock),
+            board: SimulatedBoard::new(clock.clone()),
+            clock,
+            key: PrivateKey::from_hex(&"44".repeat(32)).unwrap(),
+            settings: LaneSettings {
+                poll_time: Duration::from_secs(30),
+                grace_time: Duration::from_secs(5),
+                backoff_min: Duration::from_secs(1),
+                backoff_max: Duration::from_secs(30),
+                slots: 1,
+            },
+            stop: Cancellation::new(),
+            with_owner_key: false,
+            odd: Arc::default(),
+        }
+    }
+
+    fn enrolment(&self) -> Enrolment {
+        let client = self.server.client();
+        let runtime = Runtime {
+            name: "porch".to_owned(),
+            runtime_type: "cli".to_owned(),
+            colony_id: self.server.colony_id(),
+            ..Runtime::default()
+        };
+        let owner = self
+            .with_owner_key
+            .then(|| client.with_key(self.server.owner_key()));
+        Enrolment::new(client.with_key(self.key.clone()), owner, runtime)
+    }
+
+    fn devices(&self) -> Vec<DeviceHandle> {
+        let settings = LampSettings::on_line(LineSpec::named("GPIO17"));
+        let lamp = Lamp::open("lamp", &settings, &self.board, self.clock.clone()).unwrap();
+        vec![
+            owner::spawn(Box::new(lamp), self.clock.clone()),
+            owner::spawn(
+                Box::new(Odd::new(self.odd.clone(), self.clock.clone())),
+                self.clock.clone(),
+            ),
+        ]
+    }
+
+    fn registry(&self, devices: &[DeviceHandle]) -> Registry {
+        let mut registry = Registry::new();
+        for device in devices {
+            registry.add_device(device, Some(Duration::from_secs(60)));
+        }
+        for builtin in [
+            Box::new(Sleep::new("sleep")) as Box<dyn Device>,
+            Box::new(Echo::new("echo")),
+        ] {
+            registry.add_builtin(&owner::spawn(builtin, self.clock.clone()));
+        }
+        let table = FunctionTable {
+            call: "lamp.pulse".to_owned(),
+            args: vec!["3s".to_owned()],
+        };
+        let names = [
+            (
+                "turn_on_lamp".to_owned(),
+                FunctionSettings::Name("lamp.on".to_owned()),
+            ),
+            ("flash".to_owned(), FunctionSettings::Table(table)),
+            ("say".to_owned(), FunctionSettings::Name("echo".to_owned())),
+        ];
+        registry.add_names(&names.into()).unwrap();
+        registry
+    }
+
+    fn worker(&self) -> Worker {
+        let devices = self.devices();
+        let registry = Arc::new(self.registry(&devices));
+        Worker::new(
+            self.enrolment(),
+            registry,
+            self.settings.clone(),
+            self.clock.clone(),
+            Arc::new(|| 0.75),
+        )
+    }
+
+    /// Runs the lane until it is stopped; gives back how many results were left undelivered.
+    fn start(&self) -> tokio::task::JoinHandle<usize> {
+        let mut worker = self.worker();
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            worker.work(&stop).await;
+            worker.settle().await
+        })
+    }
+
+    fn now(&self) -> BootTime {
+        self.clock.now()
+    }
+
+    fn submit(&self, func: &str, args: &[&str], max_exec_time: i64, max_retries: i64) -> String {
+        self.server.submit(spec(func, args, max_exec_time, max_retries))
+    }
+
+    fn lamp_edges(&self) -> Vec<Level> {
+        self.board.levels("GPIO17")
+    }
+
+    fn odd_log(&self) -> OddLog {
+        self.odd.lock().unwrap().clone()
+    }
+}
+
+fn spec(func: &str, args: &[&str], max_exec_time: i64, max_retries: i64) -> ProcessSpec {
+    let mut spec = ProcessSpec {
+        func: func.to_owned(),
+        args: Some(args.iter().map(|arg| (*arg).to_owned()).collect()),
+        max_wait_time: -1,
+        max_exec_time,
+        max_retries,
+        ..ProcessSpec::default()
+    };
+    spec.conditions.runtime_type = "cli".to_owned();
+    spec
+}
+
+fn at(seconds: f64) -> BootTime {
+    BootTime::from_nanos((seconds * 1e9) as u64)
+}
+
+/// What the odd device was made to do.
+#[derive(Debug, Clone, Default)]
+struct OddLog {
+    began: Vec<BootTime>,
+    safe: Vec<BootTime>,
+}
+
+/// A device for what no real one does on purpose: hangs, panics, takes long to be safe.
+struct Odd {
+    verbs: Vec<Verb>,
+    log: Arc<Mutex<OddLog>>,
+    clock: Arc<TestClock>,
+}
+
+impl Odd {
+    fn new(log: Arc<Mutex<OddLog>>, clock: Arc<TestClock>) -> Self {
+        let verb = |name: &'static str, effect| Verb {
+            name: name.into(),
+            usage: "".into(),
+            help: "".into(),
+            effect,
+            urgency: Urgency::Work,
+            max_time: Duration::from_secs(600),
+        };
+        Odd {
+            verbs: vec![
+                verb("read", Effect::Read),
+                verb("set", Effect::Set),
+                verb("once", Effect::Once),
+                verb("panic", Effect::Set),
+            ],
+            log,
+            clock,
+        }
+    }
+}
+
+#[async_trait]
+impl Device for Odd {
+    fn name(&self) -> &str {
+        "odd"
+    }
+
+    fn kind(&self) -> &'static str {
+        "odd"
+    }
+
+    fn verbs(&self) -> &[Verb] {
+        &self.verbs
+    }
+
+    fn time_to_safe(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+
+    async fn perform(&mut self, call: &Call, context: &Context) -> Result<Outcome, VerbError> {
+        self.log.lock().unwrap().began.push(context.now());
+        if call.verb == "panic" {
+            panic!("all is lost");
+        }
+        // Ends only when it is stopped.
+        context.sleep(Duration::from_secs(100_000)).await?;
+        Ok(Outcome::new())
+    }
+
+    async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        self.log.lock().unwrap().safe.push(self.clock.now());
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Where the command line writes to: standard output and error, or whatever a test gives.
+
+use std::fmt;
+use std::io::Write;
+
+/// What is asked for on `out`, what is told beside it on `err`.
+pub struct Console {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+}
+
+impl Console {
+    /// Writes to these.
+    pub fn new(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
+        Console {
+            out: Box::new(out),
+            err: Box::new(err),
+        }
+    }
+
+    /// Standard output and standard error.
+    pub fn system() -> Self {
+        Console::new(std::io::stdout(), std::io::stderr())
+    }
+
+    /// Writes a line to the output. A reader that went away is nobody to tell about it.
+    pub fn line(&mut self, text: impl fmt::Display) {
+        let _ = writeln!(self.out, "{text}");
+        let _ = self.out.flush();
+    }
+
+    /// Writes bytes to the output, and the line feed that is missing at their end.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let _ = self.out.write_all(bytes);
+        if !bytes.ends_with(b"\n") {
+            let _ = self.out.write_all(b"\n");
+        }
+        let _ = self.out.flush();
+    }
+
+    /// Writes a line beside the output: progress, hints, errors.
+    pub fn note(&mut self, text: impl fmt::Display) {
+        let _ = writeln!(self.err, "{text}");
+        let _ = self.err.flush();
+    }
+}
+
+/// A text from elsewhere as it may be shown on a terminal: on one line, without control characters.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|letter| {
+            if letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_cannot_move_the_cursor() {
+        assert_eq!(
+            printable("a\u{1b}[2Jb\nc\u{202e}räksmörgås"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}räksmörgås"
+        );
+    }
+}
