@@ -15,12 +15,13 @@ use outpost::clock::SystemClock;
 use outpost::device::owner::{self, DeviceHandle};
 use outpost::device::{Call, Context, DeviceSettings, Hardware, Outcome, VerbError};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use tokio::io::unix::AsyncFd;
 
 /// The far end of a line. Dropping it is pulling the plug.
 pub struct Far {
-    master: AsyncFd<std::fs::File>,
-    /// The near end's device file.
+    // Goes first: the kernel gives the number to the next terminal, which may be another test's.
+    _folder: tempfile::TempDir,
+    master: std::fs::File,
+    /// Leads to the near end's device file, as long as it is there.
     pub path: PathBuf,
 }
 
@@ -29,33 +30,28 @@ impl Far {
         let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let device = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         rustix::io::ioctl_fionbio(&master, true).unwrap();
-        #[expect(
-            unsafe_code,
-            reason = "tokio asks that the descriptor stays the same: the file owns it, and nothing takes it out"
-        )]
-        let master = unsafe { AsyncFd::register(std::fs::File::from(master)) }.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("port");
+        point(&path, Path::new(&device)).unwrap();
         Far {
-            master,
-            path: path.into(),
+            _folder: folder,
+            master: master.into(),
+            path,
         }
     }
 
     /// Waits for bytes; while nobody has opened the near end there are none.
+    ///
+    /// Looks again and again: a master sees a hang-up (EIO) whenever nobody holds the near end, which tokio's
+    /// readiness takes for the end of all things.
     pub async fn read(&self) -> Vec<u8> {
         let mut buffer = [0; 1024];
         loop {
-            let mut ready = self.master.readable().await.unwrap();
-            match ready.try_io(|master| master.get_ref().read(&mut buffer)) {
-                Ok(Ok(count)) if count > 0 => return buffer[..count].to_vec(),
-                // EIO: the near end is closed.
-                Ok(_) => {
-                    ready.clear_ready();
-                    drop(ready);
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                Err(_) => {}
+            match (&self.master).read(&mut buffer) {
+                Ok(count) if count > 0 => return buffer[..count].to_vec(),
+                _ => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
     }
@@ -84,9 +80,12 @@ impl Far {
     pub async fn write(&self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let mut ready = self.master.writable().await.unwrap();
-            if let Ok(written) = ready.try_io(|master| master.get_ref().write(rest)) {
-                rest = &rest[written.unwrap()..];
+            match (&self.master).write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => panic!("{error}"),
             }
         }
     }
