@@ -257,7 +257,7 @@ impl Link {
     }
 
     /// The error for a port that went away.
-    pub fn unplugged(&self) -> SerialError {
+    fn unplugged(&self) -> SerialError {
         SerialError::Unplugged {
             path: self.settings().path.clone(),
         }
@@ -267,14 +267,17 @@ impl Link {
     pub fn check(&mut self) -> Result<(), SerialError> {
         match &self.port {
             Some(port) if !port.gone() => Ok(()),
-            Some(_) => {
-                let cause = self.unplugged();
-                tracing::warn!(device = %self.device, %cause, "serial port lost");
-                self.close(cause.clone());
-                Err(cause)
-            }
+            Some(_) => Err(self.lose()),
             None => Err(self.problem()),
         }
+    }
+
+    /// Closes the port, which is gone, and says so.
+    fn lose(&mut self) -> SerialError {
+        let cause = self.unplugged();
+        tracing::warn!(device = %self.device, %cause, "serial port lost");
+        self.close(cause.clone());
+        cause
     }
 
     fn problem(&self) -> SerialError {
@@ -409,9 +412,7 @@ impl Link {
                 _ => break,
             }
         }
-        // Gone, by definition of `is_end` and of no bytes.
-        self.check()?;
-        Err(self.unplugged())
+        Err(self.lose())
     }
 
     /// The bytes that have come already; 0 if there are none.
@@ -425,10 +426,7 @@ impl Link {
         match port.read_now(buffer) {
             Ok(count) if count > 0 => Ok(count),
             Err(error) if !is_end(&error) => Ok(0),
-            _ => {
-                self.check()?;
-                Err(self.unplugged())
-            }
+            _ => Err(self.lose()),
         }
     }
 
@@ -473,7 +471,8 @@ impl Link {
                     Ok(count) if count > 0 => taken += count,
                     Err(error) if !is_end(&error) => {}
                     _ => {
-                        self.check().map_err(|cause| self.error(cause))?;
+                        let cause = self.lose();
+                        return Err(self.error(cause).into());
                     }
                 }
                 continue;
