@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::command::CommandError;
 use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
+use super::modbus::ModbusError;
+use super::serial::SerialError;
 
 /// Why a verb did not end well. `to_string()` is the whole text for the process's error message.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +128,24 @@ pub enum DeviceError {
         set: Level,
         /// What was read.
         read: Level,
+    },
+    /// The serial port, or what is behind it.
+    #[error("{device}: {cause}")]
+    Serial {
+        /// The device.
+        device: String,
+        /// What went wrong, with the remedy.
+        cause: SerialError,
+    },
+    /// A device on a Modbus line.
+    #[error("{device}: {point}: {cause}")]
+    Modbus {
+        /// The device of the configuration.
+        device: String,
+        /// What was read or written, and where.
+        point: String,
+        /// What went wrong, with the remedy.
+        cause: ModbusError,
     },
     /// Making safe took longer than [`super::Device::time_to_safe`] and its allowance.
     #[error("{device}: was not safe after {}: it does not answer", format_duration(*waited))]

@@ -22,7 +22,9 @@ pub mod duration;
 mod error;
 pub mod gpio;
 pub mod lamp;
+pub mod modbus;
 pub mod owner;
+pub mod serial;
 mod settings;
 
 use std::borrow::Cow;
@@ -197,6 +199,13 @@ pub trait Device: Send + 'static {
     /// `context` is cancelled (else the future is dropped wherever it waits), and gives a
     /// [`VerbError::Usage`] only while nothing was done yet.
     async fn perform(&mut self, call: &Call, context: &Context) -> Result<Outcome, VerbError>;
+
+    /// Looks after the device between verbs: watches its link, opens it again. Returns when making the device safe
+    /// is worth another attempt, which the owner then makes if the device is *faulted*; so it must not return
+    /// without a pause or an event. Dropped at any await when something else comes; must not actuate.
+    async fn tend(&mut self) {
+        std::future::pending().await
+    }
 
     /// Puts the device into the state it must have while nobody may drive it, and verifies it. Idempotent;
     /// works after a verb was cancelled, dropped or panicked anywhere. Not bound to any lease.

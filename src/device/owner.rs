@@ -12,7 +12,8 @@
 //! | stopped by a preempting verb (not *read*) | left to that verb; made safe if that ends badly |
 //! | by a panic, whatever its effect | made safe |
 //!
-//! A device that cannot be made safe is *faulted*: only reading, preempting and making safe are let through.
+//! A device that cannot be made safe is *faulted*: only reading, preempting and making safe are let through. It is
+//! tried again when [`Device::tend`], which runs between verbs, says that this is worth it.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -151,6 +152,7 @@ pub fn spawn(device: Box<dyn Device>, clock: SharedClock) -> DeviceHandle {
         backlog: VecDeque::new(),
         inherited: None,
         owes_safe: false,
+        untended: false,
         shared: shared.clone(),
     };
     tokio::spawn(owner.run());
@@ -409,6 +411,8 @@ struct Owner {
     inherited: Option<OwnedSemaphorePermit>,
     /// A verb was stopped half way and left to the one that preempted it.
     owes_safe: bool,
+    /// [`Device::tend`] panicked.
+    untended: bool,
     shared: Arc<Shared>,
 }
 
@@ -417,7 +421,7 @@ impl Owner {
         let last = loop {
             let command = match self.backlog.pop_front() {
                 Some(command) => Some(command),
-                None => self.commands.recv().await,
+                None => self.next_command().await,
             };
             match command {
                 Some(Command::Perform(job)) => self.perform(*job).await,
@@ -441,6 +445,27 @@ impl Owner {
         drop(self);
         if let Some(reply) = last {
             let _ = reply.send(result);
+        }
+    }
+
+    /// Waits for something to do, and lets the device look after itself meanwhile.
+    async fn next_command(&mut self) -> Option<Command> {
+        loop {
+            let tended = tokio::select! {
+                biased;
+                command = self.commands.recv() => return command,
+                tended = AssertUnwindSafe(self.device.tend()).catch_unwind(), if !self.untended => tended,
+            };
+            if let Err(panic) = tended {
+                let text = panic_text(&*panic);
+                tracing::error!(device = %self.shared.name, text, "looking after the device panicked; not done again");
+                self.untended = true;
+            }
+            if self.shared.fault.borrow().is_some() {
+                // Its outcome is the fault, which is told where it changes.
+                let _ = self.make_safe().await;
+                *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
+            }
         }
     }
 
@@ -603,10 +628,16 @@ impl Owner {
             () = self.clock.sleep_until(deadline) => Err(DeviceError::SafeTimedOut { device, waited: bound }),
         };
         let fault = result.as_ref().err().map(ToString::to_string);
-        if let Some(fault) = &fault {
-            tracing::error!(device = %self.shared.name, fault, "device is not safe");
-        } else {
+        if fault.is_none() {
             self.owes_safe = false;
+        }
+        // Told where it changes: what fails again and again must not fill the log.
+        match (&*self.shared.fault.borrow(), &fault) {
+            (known, Some(fault)) if known.as_ref() != Some(fault) => {
+                tracing::error!(device = %self.shared.name, fault, "device is not safe");
+            }
+            (Some(_), None) => tracing::info!(device = %self.shared.name, "device is safe again"),
+            _ => {}
         }
         self.shared.fault.send_if_modified(|current| {
             let changed = *current != fault;

@@ -8,6 +8,8 @@ use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
 use super::gpio::GpioBackend;
 use super::lamp::{Lamp, LampSettings};
+use super::modbus::{Modbus, ModbusSettings};
+use super::serial::{Serial, SerialSettings};
 use super::{Device, DeviceError};
 use crate::clock::SharedClock;
 
@@ -27,6 +29,10 @@ use crate::clock::SharedClock;
 pub enum DeviceSettings {
     /// Something switched by a GPIO line.
     Lamp(LampSettings),
+    /// An instrument behind a serial port.
+    Serial(SerialSettings),
+    /// Devices on a Modbus line.
+    Modbus(ModbusSettings),
     /// Waits for a number of seconds.
     Sleep(SleepSettings),
     /// Gives back its arguments.
@@ -43,6 +49,8 @@ impl DeviceSettings {
     pub fn kind(&self) -> &'static str {
         match self {
             DeviceSettings::Lamp(_) => "lamp",
+            DeviceSettings::Serial(_) => "serial",
+            DeviceSettings::Modbus(_) => "modbus",
             DeviceSettings::Sleep(_) => "sleep",
             DeviceSettings::Echo(_) => "echo",
             DeviceSettings::Command(_) => "command",
@@ -80,6 +88,15 @@ impl DeviceSettings {
     /// Whether [`Hardware::gpio`] must be there to open it.
     pub fn needs_gpio(&self) -> bool {
         matches!(self, DeviceSettings::Lamp(_))
+    }
+
+    /// What works and will yet surprise, for `check`: each with the remedy.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            DeviceSettings::Serial(serial) => serial.port.warnings(),
+            DeviceSettings::Modbus(modbus) => modbus.port.warnings(),
+            DeviceSettings::Lamp(_) | DeviceSettings::Sleep(_) | DeviceSettings::Echo(_) => Vec::new(),
+        }
     }
 }
 
@@ -119,6 +136,8 @@ pub fn open(
             })?;
             Box::new(Lamp::open(name, lamp, gpio, hardware.clock.clone())?)
         }
+        DeviceSettings::Serial(serial) => Box::new(Serial::new(name, serial, hardware.clock.clone())),
+        DeviceSettings::Modbus(modbus) => Box::new(Modbus::new(name, modbus, hardware.clock.clone())),
         DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
         DeviceSettings::Echo(_) => Box::new(Echo::new(name)),
         DeviceSettings::Command(command) => {
@@ -223,7 +242,7 @@ mod tests {
     fn an_unknown_or_missing_kind_is_answered_with_the_known_ones() {
         let unknown = read("[devices.x]\nkind = \"lmap\"").unwrap_err();
         assert!(
-            unknown.contains("lmap") && unknown.contains("`lamp`, `sleep`, `echo`"),
+            unknown.contains("lmap") && unknown.contains("`lamp`, `serial`, `modbus`, `sleep`, `echo`"),
             "{unknown}"
         );
         let missing = read("[devices.x]\nline = \"GPIO17\"").unwrap_err();
