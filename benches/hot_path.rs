@@ -8,7 +8,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use outpost::clock::SystemClock;
 use outpost::hub::engine::{Engine, Input, Job, system_entropy};
-use outpost::hub::ledger::{MemoryStore, OpenOptions, SqliteStore, Store, Synchronous, resume};
+use outpost::hub::ledger::{OpenOptions, SqliteStore, Store, Synchronous, resume};
 use outpost::hub::service::Service;
 use outpost::protocol::dialect::Dialect;
 use outpost::protocol::identity::recover;
@@ -164,16 +164,6 @@ impl<S: Store> Bench<S> {
 
 fn ledger(c: &mut Criterion) {
     let mut group = c.benchmark_group("ledger");
-    for queued in [0, 1_000, 10_000] {
-        let mut memory = Bench::new(MemoryStore::default());
-        (0..queued).for_each(|_| memory.submit());
-        group.bench_function(format!("submit and assign in memory, {queued} queued"), |b| {
-            b.iter(|| {
-                memory.submit();
-                memory.assign()
-            });
-        });
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     for (name, synchronous) in [("synced", Synchronous::Full), ("not synced", Synchronous::Off)] {

@@ -418,6 +418,8 @@ async fn standard_input_get_and_ps() {
     );
     let none = hub.configured(&["ps", "--state", "failed"]).await;
     assert_eq!(out(&none).lines().count(), 1, "{none:?}");
+    let none = hub.configured(&["ps", "--state", "failed", "--json"]).await;
+    assert_eq!(out(&none), "[]");
     assert_eq!(code(&hub.configured(&["get", &"0".repeat(64)]).await), 3);
     assert_eq!(code(&hub.configured(&["get", "ffffffff"]).await), 2);
 
@@ -459,7 +461,7 @@ async fn run_finds_the_runtime_by_its_name() {
         (30, 60, 0)
     );
 
-    let arguments = ["run", "lamp.on", "--runtime", "lamp", "--all", "--wait"];
+    let arguments = ["run", "lamp.on", "--runtime", "lamp", "--all", "--wait", "--json"];
     let (all, first, second) = tokio::join!(
         hub.configured(&arguments),
         work(&one, &colony, None),
@@ -467,6 +469,16 @@ async fn run_finds_the_runtime_by_its_name() {
     );
     assert_eq!(code(&all), 0, "{all:?}");
     assert_ne!(first.id, second.id);
+    let list: Vec<serde_json::Value> = serde_json::from_str(&out(&all)).expect("one JSON document");
+    let mut ids: Vec<&str> = list
+        .iter()
+        .map(|process| process["processid"].as_str().unwrap())
+        .collect();
+    let mut expected = [first.id.as_str(), second.id.as_str()];
+    ids.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    assert!(list.iter().all(|process| process["state"] == 2), "{list:?}");
 
     let by_type = hub
         .configured(&["run", "lamp.off", "--type", "cli", "--wait-time", "5"])
@@ -485,6 +497,34 @@ async fn run_finds_the_runtime_by_its_name() {
 }
 
 #[tokio::test]
+async fn what_a_server_can_not_store_is_refused_at_once() {
+    let hub = Hub::with_operator().await;
+    let spec = r#"{"conditions":{"runtimetype":"cli"},"func":"f","maxwaittime":99999999999}"#;
+    let refused = hub.configured(&["submit", &hub.spec("x.json", spec)]).await;
+    assert_eq!(code(&refused), 3);
+    let said = err(&refused);
+    assert!(
+        said.contains("out of range") && !said.contains("not known"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn what_nobody_reads_in_a_spec_is_told_and_submitted_all_the_same() {
+    let hub = Hub::with_operator().await;
+    let spec = r#"{"func":"f","maxexecktime":5}"#;
+    let submitted = hub.configured(&["submit", &hub.spec("x.json", spec)]).await;
+    assert_eq!(code(&submitted), 0, "{submitted:?}");
+    let said = err(&submitted);
+    assert!(
+        said.contains("maxexecktime") && said.contains("names no runtimetype"),
+        "{said}"
+    );
+    let fine = hub.configured(&["submit", &hub.spec("y.json", SPEC)]).await;
+    assert_eq!(err(&fine), "", "nothing to say");
+}
+
+#[tokio::test]
 async fn the_environment_of_the_original_is_enough() {
     let hub = Hub::with_operator().await;
     let operator = outpost::keyfile::load(&hub.path(".config/outpost/operator.key")).unwrap();
@@ -492,8 +532,7 @@ async fn the_environment_of_the_original_is_enough() {
     let mut command = hub.command();
     command
         .args(["submit", &hub.spec("x.json", SPEC)])
-        .env_remove("HOME")
-        .env("HOME", "/nonexistent");
+        .env_remove("HOME");
     command
         .env("COLONIES_SERVERHOST", host)
         .env("COLONIES_SERVERPORT", port)

@@ -742,6 +742,22 @@ fn a_second_hub_in_the_same_folder_is_refused() {
 }
 
 #[test]
+fn a_port_in_use_is_said_with_the_remedy() {
+    let (dir, hub) = started();
+    let output = common::command()
+        .args(["--listen", &hub.addr.to_string(), "--data-dir"])
+        .arg(dir.path().join("another"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&hub.addr.to_string()) && said.contains("choose another `listen`"),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_command_line_says_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("hub.toml");

@@ -95,13 +95,15 @@ impl Enrolment {
         &self.runtime
     }
 
-    /// The exact command by which the colony's owner lets this runtime in.
+    /// The exact command by which the colony's owner lets this runtime in. It names the colony, so that somebody with
+    /// another one configured is told so, and does not let the runtime into that.
     pub fn add_command(&self) -> String {
         format!(
-            "outpost runtime add --id {} --name {} --type {} --approve",
+            "outpost runtime add --id {} --name {} --type {} --approve --colony {}",
             self.runtime.id,
             shell_word(&self.runtime.name),
-            shell_word(&self.runtime.runtime_type)
+            shell_word(&self.runtime.runtime_type),
+            shell_word(&self.runtime.colony_id)
         )
     }
 
@@ -229,7 +231,8 @@ impl Enrolment {
                         if standing == Standing::Approved {
                             tracing::info!("{text}");
                         } else {
-                            tracing::warn!("{text}");
+                            // It needs somebody, and is told once: whatever is logged, this is.
+                            tracing::error!("{text}");
                         }
                     }
                     if standing == Standing::Approved {

@@ -104,7 +104,11 @@ async fn run(arguments: Arguments) -> ExitCode {
         }
     };
     if let Err(error) = service::check(&settings, file) {
-        eprintln!("outpost-agent: {error}");
+        let hint = match file {
+            Some(_) => "",
+            None => "; no configuration was named: outpost-agent --config FILE",
+        };
+        eprintln!("outpost-agent: {error}{hint}");
         return ExitCode::from(2);
     }
     if arguments.check {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::client::ServerUrl;
@@ -112,10 +113,10 @@ pub enum OperatorCommand {
     /// May be repeated: what is there already stays.
     Init {
         /// The operator's name among the runtimes [default: the user's name]
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         name: Option<String>,
         /// The operator's runtime type
-        #[arg(long = "type", value_name = "TYPE", default_value = DEFAULT_OPERATOR_TYPE)]
+        #[arg(long = "type", value_name = "TYPE", default_value = DEFAULT_OPERATOR_TYPE, value_parser = NonEmptyStringValueParser::new())]
         runtime_type: String,
     },
 }
@@ -156,10 +157,10 @@ pub enum RuntimeCommand {
         #[arg(long)]
         id: String,
         /// Its name, for people and for `run --runtime`
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         name: String,
         /// Its type: processes name the type that may execute them
-        #[arg(long = "type", value_name = "TYPE")]
+        #[arg(long = "type", value_name = "TYPE", value_parser = NonEmptyStringValueParser::new())]
         runtime_type: String,
         /// Approve it as well: without, it may not work
         #[arg(long)]
@@ -209,19 +210,16 @@ pub struct Submit {
 
 /// `outpost run`
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("whom").required(true).args(["runtime_type", "runtime"]))]
 pub struct Run {
     /// The function, such as lamp.on
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub func: String,
     /// Its arguments; those that begin with a hyphen after --
     #[arg(allow_negative_numbers = true)]
     pub args: Vec<String>,
     /// Any runtime of this type
-    #[arg(
-        long = "type",
-        value_name = "TYPE",
-        required_unless_present = "runtime",
-        conflicts_with = "runtime"
-    )]
+    #[arg(long = "type", value_name = "TYPE", value_parser = NonEmptyStringValueParser::new())]
     pub runtime_type: Option<String>,
     /// This runtime: its name, its id, or the beginning of its id
     #[arg(long, value_name = "RUNTIME")]
@@ -372,6 +370,8 @@ mod tests {
     fn wrong_usage_is_refused() {
         for line in [
             "outpost run lamp.on",
+            "outpost run lamp.on --type=",
+            "outpost runtime add --id x --name= --type cli",
             "outpost run lamp.on --type cli --runtime x",
             "outpost run lamp.on --type cli --all",
             "outpost run lamp.on --type cli --wait-time 0",
@@ -392,6 +392,12 @@ mod tests {
         for line in ["outpost --help", "outpost submit --help", "outpost --version"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
         }
+    }
+
+    #[test]
+    fn both_ways_to_say_whom_are_named() {
+        let error = parse("outpost run lamp.on").unwrap_err().to_string();
+        assert!(error.contains("--type <TYPE>|--runtime <RUNTIME>"), "{error}");
     }
 
     #[test]

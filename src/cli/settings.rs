@@ -19,8 +19,8 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The configuration file, which need not exist.
-    pub file: PathBuf,
+    /// The configuration file, which need not exist; `None`: nobody says where it would be.
+    file: Option<PathBuf>,
     /// What stands in it.
     pub from_file: FileSettings,
     /// The server.
@@ -37,31 +37,36 @@ pub struct Settings {
     pub server_key: Option<KeySource>,
     /// The runtime id that goes with the operator's key, if the environment names it.
     runtime_id: Option<String>,
+    /// The operator's key was named on the command line, and the colony's was not.
+    operator_was_named: bool,
 }
 
 impl Settings {
     /// Puts together what the command line, the environment and the configuration file say.
     pub fn resolve(global: &Global, environment: Environment<'_>) -> Result<Self, CliError> {
         let file = match &global.config {
-            Some(file) => file.clone(),
-            None => default_file(environment)?,
+            Some(file) => Some(file.clone()),
+            None => default_file(environment),
         };
-        let from_file = FileSettings::load(&file)?;
+        let from_file = file.as_deref().map(FileSettings::load).transpose()?;
+        let from_file = from_file.unwrap_or_default();
         Settings::combine(global, environment, file, from_file)
     }
 
     fn combine(
         global: &Global,
         environment: Environment<'_>,
-        file: PathBuf,
+        file: Option<PathBuf>,
         from_file: FileSettings,
     ) -> Result<Self, CliError> {
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
         let server = match (&global.server, server_from(&variable)?, &from_file.server) {
             (Some(url), _, _) => url.clone(),
             (None, Some(url), _) => url,
-            (None, None, Some(text)) => ServerUrl::parse(text)
-                .map_err(|error| CliError::usage(format!("server in {}: {error}", file.display())))?,
+            (None, None, Some(text)) => ServerUrl::parse(text).map_err(|error| {
+                let file = file.as_deref().unwrap_or(Path::new("the configuration"));
+                CliError::usage(format!("server in {}: {error}", file.display()))
+            })?,
             (None, None, None) => {
                 ServerUrl::parse(DEFAULT_SERVER).map_err(|error| CliError::usage(error.to_string()))?
             }
@@ -124,15 +129,25 @@ impl Settings {
             colony_key,
             server_key,
             runtime_id,
+            operator_was_named: global.key.is_some() && global.colony_key.is_none(),
+        })
+    }
+
+    /// The configuration file, for those who write it.
+    pub fn file(&self) -> Result<&Path, CliError> {
+        self.file.as_deref().ok_or_else(|| {
+            CliError::usage(
+                "where shall the configuration be? neither XDG_CONFIG_HOME nor HOME is set; name the file with --config FILE",
+            )
         })
     }
 
     /// The directory of the configuration file; keys that are made lie there.
-    pub fn directory(&self) -> &Path {
-        match self.file.parent() {
+    pub fn directory(&self) -> Result<&Path, CliError> {
+        Ok(match self.file()?.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
-        }
+        })
     }
 
     /// A client of the server.
@@ -198,10 +213,11 @@ impl Settings {
         }
     }
 
-    /// Calls as the colony's owner if the key is at hand, else as the operator: what both may ask.
+    /// Calls as the colony's owner if the key is at hand and nobody said otherwise, else as the operator: what both
+    /// may ask.
     pub fn as_owner_or_operator(&self) -> Result<Caller, CliError> {
-        match (&self.colony_key, &self.operator_key) {
-            (Some(_), _) => self.as_colony_owner(),
+        match &self.colony_key {
+            Some(_) if !self.operator_was_named => self.as_colony_owner(),
             _ => self.as_operator(),
         }
     }
@@ -223,6 +239,11 @@ fn server_from(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Serve
     let Some(host) = variable("COLONIES_SERVERHOST") else {
         return Ok(None);
     };
+    if host.contains('/') {
+        return Err(CliError::usage(format!(
+            "COLONIES_SERVERHOST is {host:?}; it must be the host alone, COLONIES_TLS says whether it is https"
+        )));
+    }
     let tls = match variable("COLONIES_TLS").as_deref() {
         None | Some("false") => false,
         Some("true") => true,
@@ -245,19 +266,15 @@ fn server_from(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Serve
         .map_err(|error| CliError::usage(format!("COLONIES_SERVERHOST and COLONIES_SERVERPORT: {error}")))
 }
 
-/// `$XDG_CONFIG_HOME/outpost/config.toml`, else below `~/.config`.
-fn default_file(environment: Environment<'_>) -> Result<PathBuf, CliError> {
+/// `$XDG_CONFIG_HOME/outpost/config.toml`, else below `~/.config`; without either there is none.
+fn default_file(environment: Environment<'_>) -> Option<PathBuf> {
     let variable = |name: &str| environment(name).filter(|value| value.starts_with('/'));
     let base = match (variable("XDG_CONFIG_HOME"), variable("HOME")) {
         (Some(base), _) => PathBuf::from(base),
         (None, Some(home)) => Path::new(&home).join(".config"),
-        (None, None) => {
-            return Err(CliError::usage(
-                "where is the configuration? neither XDG_CONFIG_HOME nor HOME is set; name the file with --config FILE",
-            ));
-        }
+        (None, None) => return None,
     };
-    Ok(base.join("outpost").join("config.toml"))
+    Some(base.join("outpost").join("config.toml"))
 }
 
 #[cfg(test)]
@@ -287,7 +304,7 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let path = PathBuf::from("/home/op/config.toml");
+        let path = Some(PathBuf::from("/home/op/config.toml"));
         Settings::combine(&global, &|name| environment.get(name).cloned(), path, from_file)
             .map_err(|error| error.to_string())
     }
@@ -349,6 +366,7 @@ mod tests {
             DEFAULT_SERVER
         );
         for environment in [
+            [("COLONIES_SERVERHOST", "http://h"), ("COLONIES_TLS", "false")],
             [("COLONIES_SERVERHOST", "h"), ("COLONIES_TLS", "yes")],
             [("COLONIES_SERVERHOST", "h"), ("COLONIES_SERVERPORT", "x")],
         ] {
@@ -437,6 +455,44 @@ mod tests {
             at(&[("HOME", "/home/a"), ("XDG_CONFIG_HOME", "/x")]).unwrap(),
             Path::new("/x/outpost/config.toml")
         );
-        assert!(at(&[]).is_err());
+        assert_eq!(at(&[]), None);
+    }
+
+    #[test]
+    fn the_environment_alone_is_enough() {
+        let environment = |name: &str| match name {
+            "COLONIES_COLONYID" => Some(COLONY.to_owned()),
+            "COLONIES_RUNTIMEPRVKEY" => Some(OTHER.to_owned()),
+            _ => None,
+        };
+        let settings = Settings::resolve(&Global::default(), &environment).unwrap();
+        assert!(settings.as_operator().is_ok());
+        // Only who writes a file must know where.
+        let error = settings.directory().unwrap_err().to_string();
+        assert!(error.contains("--config FILE"), "{error}");
+    }
+
+    #[test]
+    fn a_key_on_the_command_line_is_the_one_that_asks() {
+        let file = FileSettings {
+            colony_key: Some("colony.key".into()),
+            ..in_file()
+        };
+        let who = |global: Global| {
+            let settings = combined(global, &[], file.clone()).unwrap();
+            let refused = settings.as_owner_or_operator().err().unwrap();
+            refused.to_string()
+        };
+        assert!(who(Global::default()).contains("colony.key"));
+        let named = Global {
+            key: Some("mine.key".into()),
+            ..Global::default()
+        };
+        assert!(who(named.clone()).contains("mine.key"));
+        let both = Global {
+            colony_key: Some("theirs.key".into()),
+            ..named
+        };
+        assert!(who(both).contains("theirs.key"));
     }
 }

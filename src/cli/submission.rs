@@ -90,7 +90,7 @@ pub async fn submit(
             Err(error) => unsure.take().map_or_else(|| Err(error), Ok)?,
         };
         tell(format!(
-            "no answer to the submission {id} ({cause}); looking whether it is there"
+            "it is not known what became of the submission {id} ({cause}); looking whether it is there"
         ));
         let unknown = |cause| SubmitError::Unknown {
             submission_id: id.clone(),

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use config::{Config, Environment, File, FileFormat};
+use config::{Config, Environment, File, FileFormat, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
 /// Why settings can't be used.
@@ -104,10 +104,11 @@ pub fn load<T: DeserializeOwned>(
         .keys()
         .map(|name| name[of_us.len()..].to_ascii_lowercase().replace("__", "."))
         .collect();
-    let origins = Origins {
+    let mut origins = Origins {
         file,
         env_prefix,
         from_env,
+        settings: None,
     };
     let environment = Environment::with_prefix(env_prefix)
         .prefix_separator("__")
@@ -117,7 +118,10 @@ pub fn load<T: DeserializeOwned>(
         .add_source(File::from_str(&text, FileFormat::Toml))
         .add_source(environment)
         .build()
-        .and_then(Config::try_deserialize)
+        .and_then(|settings| {
+            origins.settings = Some(settings.clone());
+            settings.try_deserialize()
+        })
         .map_err(|error| origins.explain(error))
 }
 
@@ -126,6 +130,8 @@ struct Origins<'a> {
     file: Option<&'a Path>,
     env_prefix: &'a str,
     from_env: Vec<String>,
+    /// What was read, once it was.
+    settings: Option<Config>,
 }
 
 impl Origins<'_> {
@@ -193,8 +199,25 @@ impl Origins<'_> {
                     reason: "it is missing".to_owned(),
                 }
             }
-            other => self.explain_text(&without_values(&other.to_string()), outer),
+            other => {
+                let given = self.given(outer.as_deref());
+                let text = other.to_string();
+                let outer = the_one_named(&text, &given).or(outer);
+                self.explain_text(&without_values(&text, &given), outer)
+            }
         }
+    }
+
+    /// The texts that were given below a key, with their keys; all of them where the key is not known.
+    fn given(&self, key: Option<&str>) -> Vec<(String, String)> {
+        let mut given = Vec::new();
+        if let Some(settings) = &self.settings {
+            match key.and_then(|key| Some((key, settings.get::<Value>(key).ok()?))) {
+                Some((key, value)) => texts(key, value, &mut given),
+                None => texts("", settings.cache.clone(), &mut given),
+            }
+        }
+        given
     }
 
     /// Errors that serde worded.
@@ -265,19 +288,86 @@ fn without_text(error: &str) -> String {
     }
 }
 
-/// Drops what serde quotes of a value: `invalid type: string "…"`.
-fn without_values(text: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find('"') {
-        shown.push_str(&rest[..start]);
-        rest = match rest[start + 1..].rfind('"') {
-            Some(end) => &rest[start + 1 + end + 1..],
-            None => "",
-        };
-        shown.push('…');
+/// All texts in a value, with their keys.
+fn texts(key: &str, value: Value, into: &mut Vec<(String, String)>) {
+    match value.kind {
+        ValueKind::String(text) => into.push((key.to_owned(), text)),
+        ValueKind::Table(table) => {
+            for (name, value) in table {
+                let key = match key {
+                    "" => name,
+                    key => format!("{key}.{name}"),
+                };
+                texts(&key, value, into);
+            }
+        }
+        ValueKind::Array(list) => list.into_iter().for_each(|value| texts(key, value, into)),
+        _ => {}
     }
-    shown + rest
+}
+
+/// A message in pieces; every second one was quoted, and stands here without its quotes.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let (mut start, mut escaped) = (0, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'"' if !escaped => {
+                pieces.push(&text[start..at]);
+                start = at + 1;
+            }
+            b'\\' if !pieces.len().is_multiple_of(2) => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    pieces.push(&text[start..]);
+    pieces
+}
+
+/// Fewer letters of a value that was cut short would be in many a word.
+const LONG: usize = 16;
+
+/// Whether a quoted text is a value, or the beginning of one.
+fn is_value(quoted: &str, value: &str) -> bool {
+    quoted == value || (quoted.len() >= LONG && value.starts_with(quoted))
+}
+
+/// The key of the one text that a message complains about.
+fn the_one_named(message: &str, given: &[(String, String)]) -> Option<String> {
+    let variant = message
+        .strip_prefix("unknown variant `")
+        .and_then(|rest| rest.split('`').next());
+    let said: Vec<&str> = pieces(message)
+        .into_iter()
+        .skip(1)
+        .step_by(2)
+        .chain(variant)
+        .collect();
+    let mut keys = given
+        .iter()
+        .filter(|(_, value)| said.iter().any(|quoted| is_value(quoted, value)))
+        .map(|(key, _)| key);
+    let first = keys.next()?;
+    keys.all(|key| key == first).then(|| first.clone())
+}
+
+/// A message without the values that it quotes: `invalid type: string "…"`. What else it quotes (an example, a
+/// choice) stays. What had to be escaped is taken for a value.
+fn without_values(message: &str, given: &[(String, String)]) -> String {
+    let pieces = pieces(message);
+    let closed = !pieces.len().is_multiple_of(2);
+    let last = pieces.len() - 1;
+    let shown = pieces.iter().enumerate().map(|(number, piece)| {
+        let is_given = given.iter().any(|(_, value)| is_value(piece, value));
+        if number.is_multiple_of(2) {
+            (*piece).to_owned()
+        } else if is_given || piece.contains('\\') || (number == last && !closed) {
+            "…".to_owned()
+        } else {
+            format!("\"{piece}\"")
+        }
+    });
+    shown.collect()
 }
 
 #[cfg(test)]
@@ -408,6 +498,69 @@ mod tests {
             .to_string();
         assert!(text.starts_with("`devices.lamp.kind` in /"), "{text}");
         assert!(text.ends_with("my.toml: it is missing"), "{text}");
+    }
+
+    #[test]
+    fn what_a_room_says_of_a_value_is_shown_whole_but_for_the_value() {
+        #[derive(Debug, Deserialize)]
+        #[serde(try_from = "String")]
+        struct Line;
+        impl TryFrom<String> for Line {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                Err(format!(
+                    "{text:?} is no line: write line = \"GPIO17\" for BCM 17, or \"GPIO4\""
+                ))
+            }
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(tag = "kind", rename_all = "lowercase")]
+        enum Thing {
+            Lamp {
+                #[expect(dead_code, reason = "only read")]
+                line: Line,
+            },
+            Valve {
+                #[expect(dead_code, reason = "only read")]
+                at: Kind,
+                #[expect(dead_code, reason = "only read")]
+                name: String,
+            },
+        }
+        #[derive(Debug, Deserialize)]
+        struct Things {
+            #[expect(dead_code, reason = "only read")]
+            things: BTreeMap<String, Thing>,
+        }
+        let said = |text: &str| {
+            let mut file = tempfile::Builder::new().suffix("my.toml").tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let read: Result<Things, _> = load(Some(file.path()), "X", std::iter::empty());
+            read.unwrap_err().to_string()
+        };
+        for secret in ["secret-1", "GPIO4", "sec\\\"ret\\n-1", "a \\\\"] {
+            let text = format!("[things.a]\nkind = 'lamp'\nline = \"{secret}\"");
+            let text = said(&text);
+            let key = if secret.contains('\\') {
+                "things.a"
+            } else {
+                "things.a.line"
+            };
+            assert!(text.starts_with(&format!("`{key}` in /")), "{text}");
+            let shown = text.split_once("my.toml: ").unwrap().1;
+            let expected = match secret {
+                "GPIO4" => "… is no line: write line = \"GPIO17\" for BCM 17, or …",
+                _ => "… is no line: write line = \"GPIO17\" for BCM 17, or \"GPIO4\"",
+            };
+            assert_eq!(shown, expected);
+        }
+        // A choice inside a table that is told apart by `kind`: the key is found by what was written there.
+        let text = said("[things.a]\nkind = 'valve'\nname = 'x'\nat = 'secret-1'");
+        assert!(text.starts_with("`things.a.at` in /"), "{text}");
+        assert!(
+            text.ends_with("expected `lamp` or `serial`") && !text.contains("secret"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Default for Settings {
 
 /// How much is logged; each level includes those before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum LogLevel {
     /// What fails.
     Error,
@@ -58,6 +58,22 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
+}
+
+// Not by serde's own reading of choices, since that can't say which there are.
+impl TryFrom<String> for LogLevel {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        Ok(match text.as_str() {
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "info" => LogLevel::Info,
+            "debug" => LogLevel::Debug,
+            "trace" => LogLevel::Trace,
+            _ => return Err("write error, warn, info, debug or trace"),
+        })
+    }
 }
 
 /// Settings of the HTTP server.
@@ -222,6 +238,20 @@ mod tests {
                 "max_queue",
                 "max_waiters"
             ]
+        );
+    }
+
+    #[test]
+    fn a_wrong_log_level_is_told_the_right_ones() {
+        let level = |text: &str| {
+            let variable = ("OUTPOST_HUB__LOG".to_owned(), text.to_owned());
+            crate::config::load::<Settings>(None, ENV_PREFIX, std::iter::once(variable))
+        };
+        assert_eq!(level("debug").unwrap().log, LogLevel::Debug);
+        let error = level("loud").unwrap_err().to_string();
+        assert!(
+            error.contains("`log`") && error.contains("error, warn, info, debug or trace"),
+            "{error}"
         );
     }
 

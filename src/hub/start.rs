@@ -61,7 +61,7 @@ pub enum StartError {
         reason: String,
     },
     /// Can't listen.
-    #[error("can't listen on {address}: {source}")]
+    #[error("can't listen on {address}: {source}{}", remedy(source))]
     Listen {
         /// Where.
         address: String,
@@ -71,6 +71,20 @@ pub enum StartError {
     /// The system refuses something else.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
+}
+
+/// What can be done where the system's words alone leave one alone.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program, or another outpost-hub, listens there: stop it, or choose another `listen`"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; it is no address of this machine: choose one that is, or 0.0.0.0 or [::] for all"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
+        _ => "",
+    }
 }
 
 /// A hub that is ready to serve: the ledger runs, the listener is bound.

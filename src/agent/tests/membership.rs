@@ -18,7 +18,9 @@ async fn without_the_colonys_key_it_tells_how_once_and_waits() {
     assert_eq!(enrolment.ask().await.unwrap(), Standing::Absent);
     let text = enrolment.tell(Standing::Absent).unwrap();
     assert!(text.contains(&fingerprint(&id)), "{text}");
-    let command = format!("outpost runtime add --id {id} --name porch --type cli --approve");
+    let colony = &enrolment.runtime().colony_id;
+    let command =
+        format!("outpost runtime add --id {id} --name porch --type cli --approve --colony {colony}");
     assert!(text.ends_with(&command), "{text}");
     assert_eq!(enrolment.tell(Standing::Absent), None, "once");
     bench.server.set_runtime(&id, RuntimeState::Pending);

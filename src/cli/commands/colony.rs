@@ -23,7 +23,7 @@ async fn add(name: &str, context: &mut Context<'_>) -> Result<u8, CliError> {
         )));
     }
     let owner = context.settings.as_server_owner()?;
-    let path = context.settings.directory().join(format!("colony-{name}.key"));
+    let path = context.settings.directory()?.join(format!("colony-{name}.key"));
     // An earlier attempt may have left its key: then it is the same colony.
     let key = keys::read_or_make(&path)?;
     let wanted = Colony {
@@ -45,7 +45,7 @@ async fn add(name: &str, context: &mut Context<'_>) -> Result<u8, CliError> {
         Some(other) if *other != colony.id => {
             let text = format!(
                 "{} stays with the colony {other}; use the new one with --colony-key {}",
-                settings.file.display(),
+                settings.file()?.display(),
                 path.display()
             );
             context.console.note(text);
@@ -57,7 +57,7 @@ async fn add(name: &str, context: &mut Context<'_>) -> Result<u8, CliError> {
         let server = settings.server.to_string();
         let key = format!("colony-{name}.key");
         file::set(
-            &settings.file,
+            settings.file()?,
             &[("server", &server), ("colony", &colony.id), ("colony_key", &key)],
         )?;
     }

@@ -36,7 +36,9 @@ impl Context<'_> {
     /// Writes an answer as JSON, or what people see of it.
     fn answer(&mut self, answer: &Answer, people: impl FnOnce() -> String) {
         if self.json {
-            self.console.bytes(&Dialect::Runtime.show(answer));
+            let json = Dialect::Runtime.show(answer);
+            // An empty list is `null` on the wire (RD 4.3), which scripts stumble over.
+            self.console.bytes(if json == b"null" { b"[]" } else { &json });
         } else {
             self.console.line(people());
         }

@@ -26,7 +26,7 @@ async fn init(name: Option<String>, runtime_type: &str, context: &mut Context<'_
     let path = match &settings.operator_key {
         Some(KeySource::File(path)) => Some(path.clone()),
         Some(KeySource::Variable { .. }) => None,
-        None => Some(settings.directory().join("operator.key")),
+        None => Some(settings.directory()?.join("operator.key")),
     };
     let key = match (&path, &settings.operator_key) {
         (Some(path), _) => keys::read_or_make(path)?,
@@ -37,7 +37,8 @@ async fn init(name: Option<String>, runtime_type: &str, context: &mut Context<'_
 
     let server = settings.server.to_string();
     let mut values = vec![("server", server), ("colony", colony_id.clone())];
-    let in_file = |path: &Path| relative(path, settings.directory()).display().to_string();
+    let directory = settings.directory()?;
+    let in_file = |path: &Path| relative(path, directory).display().to_string();
     if let Some(path) = &path {
         values.push(("operator_key", in_file(path)));
     }
@@ -51,10 +52,10 @@ async fn init(name: Option<String>, runtime_type: &str, context: &mut Context<'_
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
-    file::set(&settings.file, &values)?;
+    file::set(settings.file()?, &values)?;
     context.console.note(format!(
         "the configuration is in {}",
-        context.settings.file.display()
+        context.settings.file()?.display()
     ));
 
     let state = if context.settings.colony_key.is_some() {

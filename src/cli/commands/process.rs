@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Context;
 use super::runtime::{candidates, named};
 use crate::cli::args::{Get, Ps, Run, State, Submit, Waiting};
+use crate::cli::console::printable;
 use crate::cli::error::{CliError, DONE, PROCESS_FAILED};
 use crate::cli::show::{self, Names, short};
 use crate::cli::submission::{self, How, SubmitError};
@@ -25,7 +26,13 @@ const LARGEST_SPEC: u64 = 16 * 1024 * 1024;
 
 /// `outpost submit`
 pub async fn submit(submit: Submit, context: &mut Context<'_>) -> Result<u8, CliError> {
-    let spec = read_spec(&submit.file)?;
+    let (spec, strangers) = read_spec(&submit.file)?;
+    for stranger in strangers {
+        context.console.note(format!(
+            "nobody reads the member {} of the process spec; is it misspelt?",
+            printable(&stranger)
+        ));
+    }
     let caller = context.settings.as_operator()?;
     let colony = context.settings.colony()?;
     let mut spec = prepared(spec, &colony);
@@ -52,8 +59,13 @@ pub async fn submit(submit: Submit, context: &mut Context<'_>) -> Result<u8, Cli
             spec.conditions.runtime_ids.push(runtime.id.clone());
         }
     }
+    if spec.conditions.runtime_type.is_empty() {
+        context.console.note(
+            "the process spec names no runtimetype: no runtime will be given it unless there is one without a type",
+        );
+    }
     let submitted = send(&caller, spec, context).await?;
-    conclude(&caller, vec![submitted], submit.waiting, context).await
+    conclude(&caller, Shown::One(Box::new(submitted)), submit.waiting, context).await
 }
 
 /// `outpost run`
@@ -97,8 +109,20 @@ pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
     }
     let mut submitted = Vec::new();
     for spec in specs {
-        submitted.push(send(&caller, spec, context).await?);
+        match send(&caller, spec, context).await {
+            Ok(process) => submitted.push(process),
+            Err(error) => {
+                for process in &submitted {
+                    context.console.note(format!("submitted before: {}", process.id));
+                }
+                return Err(error);
+            }
+        }
     }
+    let submitted = match (run.all, submitted.pop()) {
+        (false, Some(one)) => Shown::One(Box::new(one)),
+        (_, last) => Shown::List(submitted.into_iter().chain(last).collect()),
+    };
     conclude(&caller, submitted, run.waiting, context).await
 }
 
@@ -120,7 +144,7 @@ pub async fn get(get: Get, context: &mut Context<'_>) -> Result<u8, CliError> {
             id,
             ..Process::default()
         };
-        return conclude(&caller, vec![process], waiting, context).await;
+        return conclude(&caller, Shown::One(Box::new(process)), waiting, context).await;
     }
     let process = caller.get_process(&id).await?.value;
     let names = names(&caller, context).await;
@@ -152,8 +176,8 @@ pub async fn ps(ps: Ps, context: &mut Context<'_>) -> Result<u8, CliError> {
     Ok(DONE)
 }
 
-/// Reads a spec from a file, or from standard input for `-`.
-fn read_spec(path: &Path) -> Result<ProcessSpec, CliError> {
+/// Reads a spec from a file, or from standard input for `-`; and what in it nobody will read.
+fn read_spec(path: &Path) -> Result<(ProcessSpec, Vec<String>), CliError> {
     let wrong = |error: std::io::Error| {
         CliError::usage(format!(
             "cannot read the process spec {}: {error}",
@@ -179,7 +203,7 @@ fn read_spec(path: &Path) -> Result<ProcessSpec, CliError> {
             path.display()
         )));
     }
-    Ok(spec)
+    Ok((spec, Dialect::Runtime.strangers_in_spec(&text)))
 }
 
 /// What the original command line does to a spec file: the colony is filled in, and no limit is written as the servers
@@ -244,33 +268,62 @@ async fn send(caller: &Caller, spec: ProcessSpec, context: &mut Context<'_>) -> 
     }
 }
 
+/// For machines one process is an object. What may be several is one list, however many there are.
+enum Shown {
+    One(Box<Process>),
+    List(Vec<Process>),
+}
+
+impl Shown {
+    fn processes(&mut self) -> &mut [Process] {
+        match self {
+            Shown::One(process) => std::slice::from_mut(process.as_mut()),
+            Shown::List(processes) => processes,
+        }
+    }
+
+    fn show(mut self, context: &mut Context<'_>, people: impl Fn(&Process) -> String) {
+        let lines: Vec<String> = self.processes().iter().map(people).collect();
+        let answer = match self {
+            Shown::One(process) => Answer::Process(process),
+            Shown::List(processes) => Answer::Processes(processes),
+        };
+        context.answer(&answer, || lines.join("\n"));
+    }
+}
+
 /// Shows what was submitted, or waits for the end of all of it and shows that. The worst end decides the exit code.
 async fn conclude(
     caller: &Caller,
-    processes: Vec<Process>,
+    mut submitted: Shown,
     waiting: Waiting,
     context: &mut Context<'_>,
 ) -> Result<u8, CliError> {
     if !waiting.wait {
-        for process in processes {
-            let id = process.id.clone();
-            context.answer(&Answer::Process(Box::new(process)), || id);
-        }
+        submitted.show(context, |process| process.id.clone());
         return Ok(DONE);
     }
     let names = names(caller, context).await;
     let timeout = waiting.timeout.map(Duration::from_secs);
-    let mut code = DONE;
-    for process in processes {
+    let mut code = Ok(DONE);
+    for process in submitted.processes() {
         context.console.note(format!("process {}", process.id));
-        let end = watch::until_the_end(caller, &process.id, timeout, &names, context.console).await?;
-        if end.state == ProcessState::Failed {
-            code = PROCESS_FAILED;
+        match watch::until_the_end(caller, &process.id, timeout, &names, context.console).await {
+            Ok(end) => *process = end,
+            Err(error) => {
+                code = Err(error);
+                break;
+            }
         }
-        let text = show::process(&end, &names);
-        context.answer(&Answer::Process(Box::new(end)), || text);
+        if process.state == ProcessState::Failed {
+            code = Ok(PROCESS_FAILED);
+        }
     }
-    Ok(code)
+    // Of several, those that ended are worth knowing also if the wait for another was in vain.
+    if code.is_ok() || matches!(submitted, Shown::List(_)) {
+        submitted.show(context, |process| show::process(process, &names));
+    }
+    code
 }
 
 /// The runtimes' names; without them ids do.
@@ -397,7 +450,8 @@ mod tests {
         let mut count = 0;
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            let spec = read_spec(&path).unwrap();
+            let (spec, strangers) = read_spec(&path).unwrap();
+            assert!(strangers.is_empty(), "{}: {strangers:?}", path.display());
             assert_eq!(spec.conditions.runtime_type, "cli", "{}", path.display());
             count += 1;
         }

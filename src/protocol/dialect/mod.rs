@@ -1,6 +1,6 @@
 //! The dialects: names and shapes on the wire for the requests and answers of [`super::request`].
 //!
-//! Each dialect is one module with the same six functions; [`Dialect`] chooses between them. A second dialect
+//! Each dialect is one module with the same functions; [`Dialect`] chooses between them. A second dialect
 //! (`docs/protocol/executor-dialect.md`) is one more module and one more arm in each `match`.
 
 mod runtime;
@@ -98,10 +98,44 @@ impl Dialect {
         }
     }
 
+    /// Members of a process spec in a file that nobody reads: misspelt ones, since the protocol ignores what it does not
+    /// know. Those of its conditions begin with `conditions.`.
+    pub fn strangers_in_spec(self, text: &[u8]) -> Vec<String> {
+        match self {
+            Dialect::Runtime => runtime::strangers_in_spec(text),
+        }
+    }
+
     /// An answer for people and scripts to read: indented JSON with the dialect's names.
     pub fn show(self, answer: &Answer) -> Vec<u8> {
         match self {
             Dialect::Runtime => runtime::show(answer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_reads_in_a_spec_is_told() {
+        let strangers = |text: &str| Dialect::Runtime.strangers_in_spec(text.as_bytes());
+        assert_eq!(
+            strangers(
+                r#"{"Func":"f","MAXEXECTIME":1,"maxexecktime":5,"env":{"any":"x"},"conditions":{"runtimetype":"cli","runtimeid":[]}}"#
+            ),
+            ["maxexecktime", "conditions.runtimeid"]
+        );
+        for text in [
+            "",
+            "[]",
+            "{}",
+            "null",
+            r#"{"conditions":7}"#,
+            r#"{"conditions":null}"#,
+        ] {
+            assert!(strangers(text).is_empty(), "{text}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A tree to a type, by serde, with the original's rules for members, zero values and integers.
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::value::{SeqDeserializer, StrDeserializer};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{JsonError, Value, read};
@@ -91,6 +91,44 @@ fn known(members: Vec<(String, Value)>, fields: &'static [&'static str]) -> Vec<
     kept
 }
 
+/// The members of an object on their way to a type; an error in one names it.
+struct Members<N, I: Iterator<Item = (N, Value)>> {
+    rest: I,
+    next: Option<(N, Value)>,
+}
+
+impl<N, I: Iterator<Item = (N, Value)>> Members<N, I> {
+    fn of(members: impl IntoIterator<IntoIter = I>) -> Self {
+        Members {
+            rest: members.into_iter(),
+            next: None,
+        }
+    }
+}
+
+impl<'de, N: AsRef<str>, I: Iterator<Item = (N, Value)>> MapAccess<'de> for Members<N, I> {
+    type Error = JsonError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, JsonError> {
+        self.next = self.rest.next();
+        match &self.next {
+            Some((name, _)) => seed.deserialize(StrDeserializer::new(name.as_ref())).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, JsonError> {
+        // serde asks for a value only after its key.
+        let Some((name, value)) = self.next.take() else {
+            return Err(JsonError::Shape("a value without a name".to_owned()));
+        };
+        seed.deserialize(value).map_err(|error| match error {
+            JsonError::Shape(text) => JsonError::Shape(format!("{}: {text}", short(name.as_ref()))),
+            other => other,
+        })
+    }
+}
+
 impl<'de> IntoDeserializer<'de, JsonError> for Value {
     type Deserializer = Value;
     fn into_deserializer(self) -> Value {
@@ -164,8 +202,8 @@ impl<'de> Deserializer<'de> for Value {
     /// Names are data here: kept as they are.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
         match self {
-            Value::Null => visitor.visit_map(MapDeserializer::new(std::iter::empty::<(String, Value)>())),
-            Value::Object(members) => visitor.visit_map(MapDeserializer::new(members.into_iter())),
+            Value::Null => visitor.visit_map(Members::of(Vec::<(String, Value)>::new())),
+            Value::Object(members) => visitor.visit_map(Members::of(members)),
             other => Err(wrong(&other, "an object")),
         }
     }
@@ -177,10 +215,8 @@ impl<'de> Deserializer<'de> for Value {
         visitor: V,
     ) -> Result<V::Value, JsonError> {
         match self {
-            Value::Null => visitor.visit_map(MapDeserializer::new(std::iter::empty::<(&str, Value)>())),
-            Value::Object(members) => {
-                visitor.visit_map(MapDeserializer::new(known(members, fields).into_iter()))
-            }
+            Value::Null => visitor.visit_map(Members::of(Vec::<(&str, Value)>::new())),
+            Value::Object(members) => visitor.visit_map(Members::of(known(members, fields))),
             other => Err(wrong(&other, "an object")),
         }
     }
@@ -258,6 +294,17 @@ mod tests {
     }
 
     #[test]
+    fn an_error_names_its_place() {
+        let error = sample(r#"{"inner":{"NUMBER":"x"}}"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "inner: number: found string \"x\", expected an integer"
+        );
+        let error = sample(r#"{"env":{"A":1}}"#).unwrap_err();
+        assert_eq!(error.to_string(), "env: A: found number 1, expected a string");
+    }
+
+    #[test]
     fn wrong_types_fail_the_whole() {
         for text in [
             r#"{"number":"3"}"#,
@@ -292,7 +339,7 @@ mod tests {
                 .to_string()
                 .chars()
                 .count(),
-            86
+            94
         );
     }
 }

@@ -602,6 +602,26 @@ pub(super) fn read_spec(text: &[u8]) -> Result<model::ProcessSpec, JsonError> {
     read::<shapes::ProcessSpec, _>(text)
 }
 
+/// Members of a spec that nobody reads (RD 1.5 ignores them). Empty for what is no object.
+pub(super) fn strangers_in_spec(text: &[u8]) -> Vec<String> {
+    let known = json::read(&json::to_compact(&shapes::ProcessSpec::default()));
+    let (Ok(given), Ok(known)) = (json::read(text), known) else {
+        return Vec::new();
+    };
+    let strangers = |given: Option<&Value>, known: Option<&Value>| match (given, known) {
+        (Some(Value::Object(members)), Some(known)) => members
+            .iter()
+            .map(|(name, _)| name.clone())
+            .filter(|name| known.member(name).is_none())
+            .collect(),
+        _ => Vec::new(),
+    };
+    let mut all = strangers(Some(&given), Some(&known));
+    let conditions = strangers(given.member("conditions"), known.member("conditions"));
+    all.extend(conditions.into_iter().map(|name| format!("conditions.{name}")));
+    all
+}
+
 /// SHA3-256 of target, key and number of the kind, simply joined (RD 5.6).
 pub(super) fn attribute_id(attribute: &model::Attribute) -> String {
     let number: i64 = attribute.kind.convert();

@@ -101,6 +101,8 @@ const NOTHING: &str = "No processes can be selected for runtime with Id <";
 const NOT_ALLOWED: &str = ", not allowed to close process";
 const ONLY_RUNTIME: &str = "Failed to add attribute, only runtime with id <";
 const NO_ATTRIBUTE: &str = "Attribute does not exists"; // sic
+const NUMBER: &str = "pq: value \"";
+const OUT_OF_RANGE: &str = "\" is out of range for type integer";
 const DUPLICATE: &str = "pq: duplicate key value violates unique constraint";
 
 /// Status and text of a refusal.
@@ -211,10 +213,7 @@ fn in_shared_words(refusal: &Refusal) -> (u16, String) {
         Refusal::UnknownAttributeProcess => (500, "Failed to get attribute, process is nil".into()),
         Refusal::ColonyIdLength => (400, "invalid colony id length".into()),
         Refusal::Duplicate { table } => (400, format!("{DUPLICATE} \"prod_{table}_pkey\"")),
-        Refusal::OutOfRange { value } => (
-            400,
-            format!("pq: value \"{value}\" is out of range for type integer"),
-        ),
+        Refusal::OutOfRange { value } => (400, format!("{NUMBER}{value}{OUT_OF_RANGE}")),
         Refusal::NulCharacter => (
             400,
             "pq: invalid byte sequence for encoding \"UTF8\": 0x00".into(),
@@ -288,6 +287,12 @@ pub(in crate::protocol::dialect) fn refusal(kind: Kind, failure: &Failure) -> Op
         return Some(Refusal::NotAssigned {
             assigned: String::new(),
         });
+    }
+    if let Some(rest) = text.strip_prefix(NUMBER)
+        && let Some(value) = rest.strip_suffix(OUT_OF_RANGE)
+    {
+        let value = value.parse().ok()?;
+        return Some(Refusal::OutOfRange { value });
     }
     if text.starts_with(DUPLICATE) {
         let table = ["colonies", "runtimes", "attributes", "generators"];
@@ -373,6 +378,8 @@ mod tests {
                 colony_id: String::new(),
             },
             Refusal::Duplicate { table: "attributes" },
+            Refusal::OutOfRange { value: 1 << 31 },
+            Refusal::OutOfRange { value: i64::MIN },
         ]);
         for kind in Kind::ALL {
             for refusal in &refusals {
