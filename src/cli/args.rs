@@ -230,7 +230,7 @@ pub struct Run {
     /// Environment for the function, may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub env: Vec<(String, String)>,
-    /// Seconds that it may wait in the queue; -1: without limit
+    /// Seconds from now on in which it may wait in the queue, also for another try; -1: without limit
     #[arg(long, value_name = "S", default_value_t = DEFAULT_WAIT_TIME, allow_negative_numbers = true, value_parser = limit)]
     pub wait_time: i64,
     /// Seconds that one execution may last; -1: without limit

@@ -86,6 +86,16 @@ pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
         env: run.env.into_iter().collect(),
         ..ProcessSpec::default()
     };
+    if retries_come_too_late(&spec) {
+        context.console.note(format!(
+            "there will be no second try: it may wait only within the first {} s (--wait-time), and an execution may last {}",
+            spec.max_wait_time,
+            match spec.max_exec_time {
+                UNLIMITED => "for ever".to_owned(),
+                seconds => format!("{seconds} s (--exec-time)"),
+            }
+        ));
+    }
     let mut specs = Vec::new();
     match run.runtime {
         None => specs.push(spec),
@@ -124,6 +134,14 @@ pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
         (_, last) => Shown::List(submitted.into_iter().chain(last).collect()),
     };
     conclude(&caller, submitted, run.waiting, context).await
+}
+
+/// The time to wait counts from the submission and is never renewed: what goes back to the queue after it fails at once
+/// (RD 5.5).
+fn retries_come_too_late(spec: &ProcessSpec) -> bool {
+    spec.max_retries != 0
+        && spec.max_wait_time > 0
+        && (spec.max_exec_time <= 0 || spec.max_exec_time >= spec.max_wait_time)
 }
 
 /// `outpost get`
@@ -391,6 +409,20 @@ mod tests {
             (10, 5, 3)
         );
         assert_eq!(spec.conditions.colony_id, "D");
+    }
+
+    #[test]
+    fn retries_that_can_not_happen_are_noticed() {
+        let late = |max_wait_time, max_exec_time, max_retries| {
+            retries_come_too_late(&ProcessSpec {
+                max_wait_time,
+                max_exec_time,
+                max_retries,
+                ..ProcessSpec::default()
+            })
+        };
+        assert!(late(30, 60, 3) && late(30, 30, -1) && late(30, UNLIMITED, 1));
+        assert!(!late(30, 29, 3) && !late(30, 60, 0) && !late(UNLIMITED, 60, 3));
     }
 
     #[test]
