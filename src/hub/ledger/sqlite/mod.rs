@@ -534,10 +534,7 @@ impl Store for SqliteStore {
                     },
                 )
             }
-            Change::DeleteRuntime(id) => {
-                self.heard.remove(id);
-                self.run("DELETE FROM runtimes WHERE id = ?1", [id])
-            }
+            Change::DeleteRuntime(id) => self.run("DELETE FROM runtimes WHERE id = ?1", [id]),
             Change::Heard { runtime_id, time } => {
                 self.heard_since.get_or_insert(*time);
                 self.heard.insert(runtime_id.clone(), *time);
