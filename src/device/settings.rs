@@ -95,7 +95,11 @@ impl DeviceSettings {
         match self {
             DeviceSettings::Serial(serial) => serial.port.warnings(),
             DeviceSettings::Modbus(modbus) => modbus.port.warnings(),
-            DeviceSettings::Lamp(_) | DeviceSettings::Sleep(_) | DeviceSettings::Echo(_) => Vec::new(),
+            DeviceSettings::Lamp(_)
+            | DeviceSettings::Sleep(_)
+            | DeviceSettings::Echo(_)
+            | DeviceSettings::Command(_)
+            | DeviceSettings::ShellWorker(_) => Vec::new(),
         }
     }
 }
