@@ -269,3 +269,38 @@ async fn pymodbus_is_read_and_written_and_says_what_it_understood() {
         "each write once, nothing out of bounds, and made safe in order at the end"
     );
 }
+
+/// As the agent reads its file: what is behind a port is told apart by `kind`, and a misspelt key is named.
+#[test]
+fn the_agent_s_configuration_has_room_for_ports() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        devices: std::collections::BTreeMap<String, outpost::device::DeviceSettings>,
+    }
+    let read = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let env = std::iter::empty();
+        outpost::config::load::<File>(Some(file.path()), "OUTPOST_AGENT", env)
+            .map_err(|error| error.to_string())
+    };
+    let example =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/agent.toml")).unwrap();
+    // The examples there stand behind `#`, what explains them behind `# ` and `##`.
+    let (_, ports) = example.split_once("#[devices.meter]").unwrap();
+    let (ports, _) = ports.split_once("\n\n# Further names").unwrap();
+    let ports: String = format!("#[devices.meter]{ports}")
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let file = read(&ports).unwrap_or_else(|error| panic!("{error}\n{ports}"));
+    assert_eq!(file.devices["meter"].kind(), "serial");
+    assert_eq!(file.devices["boiler"].kind(), "modbus");
+    assert!(file.devices.values().all(|device| device.warnings().is_empty()));
+    let error = read(&ports.replace("address = 10", "adress = 10")).unwrap_err();
+    assert!(error.contains("adress"), "{error}");
+}
