@@ -5,6 +5,7 @@
 
 mod serial_support;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -176,7 +177,12 @@ fn python() -> Option<PathBuf> {
 #[tokio::test]
 async fn pymodbus_is_read_and_written_and_says_what_it_understood() {
     let Some(python) = python() else {
-        eprintln!("!!! NOT TESTED against pymodbus: ./scripts/test peers sets it up");
+        // Past the test harness, which swallows what a test that passes prints.
+        let mut out = std::io::stderr();
+        let _ = writeln!(
+            out,
+            "\n!!! NOT TESTED against pymodbus: ./scripts/test peers sets it up"
+        );
         return;
     };
     // Each program has a terminal of its own; between them lies a wire.
@@ -268,4 +274,29 @@ async fn pymodbus_is_read_and_written_and_says_what_it_understood() {
         ],
         "each write once, nothing out of bounds, and made safe in order at the end"
     );
+}
+
+/// As the agent reads its file: what is behind a port is told apart by `kind`, and a misspelt key is named.
+#[test]
+fn the_agent_s_configuration_has_room_for_ports() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        devices: std::collections::BTreeMap<String, outpost::device::DeviceSettings>,
+    }
+    let read = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let env = std::iter::empty();
+        outpost::config::load::<File>(Some(file.path()), "OUTPOST_AGENT", env)
+            .map_err(|error| error.to_string())
+    };
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/devices-serial.toml");
+    let ports = std::fs::read_to_string(shipped).unwrap();
+    let file = read(&ports).unwrap_or_else(|error| panic!("{error}\n{ports}"));
+    assert_eq!(file.devices["meter"].kind(), "serial");
+    assert_eq!(file.devices["boiler"].kind(), "modbus");
+    assert!(file.devices.values().all(|device| device.warnings().is_empty()));
+    let error = read(&ports.replace("address = 10", "adress = 10")).unwrap_err();
+    assert!(error.contains("adress"), "{error}");
 }
