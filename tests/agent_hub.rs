@@ -41,6 +41,50 @@ async fn the_three_examples_run_as_they_stand() {
     }
 }
 
+/// A configured program runs with what the process and the server say of themselves, and never with a key.
+#[tokio::test]
+async fn a_configured_program_runs_and_its_output_comes_back() {
+    let rig = Rig::start().await;
+    let more = r#"
+[devices.box]
+kind = "command"
+[devices.box.functions.report]
+program = "/usr/bin/env"
+effect = "read"
+[devices.box.functions.fails]
+program = "/bin/sh"
+args = ["-c", "echo tried; exit 3"]
+"#;
+    let _agent = run_agent(&rig.configure("boxed", more));
+    let mut spec = rig.spec("box.report", &[], 30, 0);
+    spec.env.insert("TEST".into(), "testenv".into());
+    let id = rig.submit(&spec).await;
+    let process = rig.successful(&id).await;
+    let output = out(&process, "output").unwrap();
+    let address = rig.client().server().trim_start_matches("http://").to_owned();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    for line in [
+        "TEST=testenv".to_owned(),
+        format!("COLONIES_PROCESSID={id}"),
+        format!("COLONIES_COLONYID={}", spec.conditions.colony_id),
+        format!("COLONIES_RUNTIMEID={}", process.assigned_runtime_id),
+        format!("COLONIES_SERVERHOST={host}"),
+        format!("COLONIES_SERVERPORT={port}"),
+    ] {
+        assert!(
+            output.lines().any(|found| found == line),
+            "{line} is not in\n{output}"
+        );
+    }
+    assert!(!output.contains("PRVKEY"), "{output}");
+
+    // What a program said is told although it failed.
+    let id = rig.submit(&rig.spec("box.fails", &[], 30, 0)).await;
+    let process = rig.failed(&id).await;
+    assert_eq!(out(&process, "output").map(str::trim), Some("tried"));
+    assert!(process.error_message.contains('3'), "{}", process.error_message);
+}
+
 #[tokio::test]
 async fn an_overrunning_sleep_goes_back_three_times_and_then_fails() {
     let rig = Rig::start().await;

@@ -127,12 +127,11 @@ pub const LAST_DELIVERY: Duration = Duration::from_secs(5);
 
 /// What a verb had to tell, as attributes of its process.
 pub(super) fn attributes(
-    outcome: &crate::device::Outcome,
+    pairs: &[(String, String)],
     process: &crate::protocol::model::Process,
     colony_id: &str,
 ) -> Vec<Attribute> {
-    outcome
-        .attributes
+    pairs
         .iter()
         .map(|(key, value)| Attribute {
             id: String::new(),

@@ -65,6 +65,8 @@ pub struct Function {
     pub default_args: Vec<String>,
     /// Work that waited longer is refused; `None`: old work is as good as fresh.
     pub max_age: Option<Duration>,
+    /// A *once* verb may begin again for the same process (docs/fence.md, 3).
+    pub repeat: bool,
 }
 
 impl Function {
@@ -150,26 +152,40 @@ impl Registry {
 
     /// Adds every verb of a device as `DEVICE.verb`. Work for verbs that change something and that waited longer than
     /// `max_age` will be refused.
-    pub fn add_device(&mut self, device: &DeviceHandle, max_age: Option<Duration>) {
+    pub fn add_device(
+        &mut self,
+        device: &DeviceHandle,
+        max_age: Option<Duration>,
+        repeats: impl Fn(&str) -> bool,
+    ) {
         for verb in device.verbs() {
-            self.insert(format!("{}.{}", device.name(), verb.name), device, verb, max_age);
+            let name = format!("{}.{}", device.name(), verb.name);
+            self.insert(name, device, verb, max_age, repeats(&verb.name));
         }
     }
 
     /// Adds every verb of a device under its bare name: `sleep`, `echo`.
     pub fn add_builtin(&mut self, device: &DeviceHandle) {
         for verb in device.verbs() {
-            self.insert(verb.name.to_string(), device, verb, None);
+            self.insert(verb.name.to_string(), device, verb, None, false);
         }
     }
 
-    fn insert(&mut self, name: String, device: &DeviceHandle, verb: &Verb, max_age: Option<Duration>) {
+    fn insert(
+        &mut self,
+        name: String,
+        device: &DeviceHandle,
+        verb: &Verb,
+        max_age: Option<Duration>,
+        repeat: bool,
+    ) {
         let function = Function {
             name: name.clone(),
             device: device.clone(),
             verb: verb.clone(),
             default_args: Vec::new(),
             max_age: max_age.filter(|_| verb.effect != Effect::Read),
+            repeat,
         };
         self.functions.insert(name, function);
     }

@@ -13,6 +13,7 @@ use super::settings::{BadSetting, Settings};
 use super::worker::Worker;
 use crate::client::{BadServerUrl, BadTrust, Client, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
+use crate::device::DeviceSettings;
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
 use crate::device::{self, Cancellation, DeviceError, DeviceHandle, Hardware, owner};
@@ -94,9 +95,12 @@ fn open_devices(
     let mut devices = Vec::new();
     let mut registry = Registry::new();
     for (name, device) in &settings.devices {
-        let device = device::open(name, device, &hardware)?;
-        let handle = owner::spawn(device, clock.clone());
-        registry.add_device(&handle, settings.max_age());
+        let handle = owner::spawn(device::open(name, device, &hardware)?, clock.clone());
+        // Old work is as good as fresh for a program (docs/fence.md, 2).
+        let max_age = settings
+            .max_age()
+            .filter(|_| !matches!(device, DeviceSettings::Command(_)));
+        registry.add_device(&handle, max_age, |verb| device.repeats(verb));
         devices.push(handle);
     }
     for builtin in [

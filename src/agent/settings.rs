@@ -254,6 +254,16 @@ impl Settings {
                 "empty: write a name, or leave the key out to take the host's".to_owned(),
             );
         }
+        for (name, device) in &self.devices {
+            if device.catch_all() {
+                let text = "the agent does not serve shell workers yet: configure the programs with kind = \"command\"";
+                return bad(&format!("devices.{name}.kind"), text.to_owned());
+            }
+            if device.slots() > 1 {
+                let text = "the agent runs one program of a device at a time for now: write 1, or configure several devices";
+                return bad(&format!("devices.{name}.slots"), text.to_owned());
+            }
+        }
         let agent = &self.agent;
         if agent.poll_time.subsec_nanos() != 0
             || !(Duration::from_secs(1)..=LONGEST_POLL).contains(&agent.poll_time)

@@ -25,7 +25,7 @@ use super::reconcile;
 use super::registry::{Function, Registry};
 use crate::client::{Caller, ClientError, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
-use crate::device::{Cancellation, Context, Effect};
+use crate::device::{Cancellation, Context, Effect, Origin};
 use crate::protocol::model::{Attribute, Process, ProcessState};
 
 /// The longest poll there is: proxies cut idle requests after a minute, and a lost one delays a reconcile.
@@ -418,7 +418,7 @@ impl Worker {
                     attempt,
                     lease,
                     lane: self.lane.clone(),
-                    colony_id: self.colony().to_owned(),
+                    origin: self.origin(),
                     cancel: self.cancel.clone(),
                 };
                 self.jobs.spawn(job.run());
@@ -427,6 +427,17 @@ impl Worker {
                 tracing::info!(%attempt, ?verdict, "not begun");
                 self.lane.ended(attempt, Vec::new(), lease, verdict);
             }
+        }
+    }
+
+    /// Where the work comes from, as programs are told.
+    fn origin(&self) -> Origin {
+        let (host, port) = host_and_port(self.caller().client().server());
+        Origin {
+            colony: self.colony().to_owned(),
+            server_host: host,
+            server_port: port,
+            runtime: self.caller().id().to_owned(),
         }
     }
 
@@ -454,7 +465,7 @@ impl Worker {
                 return Err(verdict(Ending::NeverBegun, effect, Some(lease)));
             }
         }
-        if effect == Effect::Once {
+        if effect == Effect::Once && !function.repeat {
             self.lane.begun(|begun| begun.mark(attempt)).map_err(failed)?;
         }
         Ok(function)
@@ -500,7 +511,7 @@ struct Job {
     effect: Effect,
     lease: Option<Lease>,
     lane: Arc<Lane>,
-    colony_id: String,
+    origin: Origin,
     cancel: Cancellation,
 }
 
@@ -536,18 +547,36 @@ impl Job {
         let context = Context::new(self.lane.clock.clone())
             .with_lease(lease_end)
             .with_cancellation(self.cancel.clone())
-            .with_process(self.attempt.process_id.as_str());
+            .with_process(self.attempt.process_id.as_str())
+            .with_origin(self.origin.clone());
         match device.perform(self.function.call(&self.process), context).await {
             Ok(outcome) => (
                 Ending::Done,
-                delivery::attributes(&outcome, &self.process, &self.colony_id),
+                delivery::attributes(&outcome.attributes, &self.process, &self.origin.colony),
             ),
             Err(error) => {
                 let text = delivery::storable(&self.function.explain(&error));
                 let stopping = self.cancel.is_cancelled();
-                (Ending::of_error(&error, text, stopping), Vec::new())
+                let attributes = delivery::attributes(error.attributes(), &self.process, &self.origin.colony);
+                (Ending::of_error(&error, text, stopping), attributes)
             }
         }
+    }
+}
+
+/// Of a server's URL; the scheme's own port where it names none.
+fn host_and_port(url: &str) -> (String, String) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        // Not the colons within an IPv6 address.
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host.to_owned(), port.to_owned())
+        }
+        _ => (
+            authority.to_owned(),
+            if scheme == "https" { "443" } else { "80" }.to_owned(),
+        ),
     }
 }
 
@@ -586,5 +615,23 @@ impl Trouble {
     /// True once after trouble.
     fn is_over(&mut self) -> bool {
         self.last.take().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_host_and_port() {
+        for (url, host, port) in [
+            ("http://hub.local:50080", "hub.local", "50080"),
+            ("https://hub.local", "hub.local", "443"),
+            ("http://hub.local/", "hub.local", "80"),
+            ("http://[::1]:50080", "[::1]", "50080"),
+            ("http://[::1]", "[::1]", "80"),
+        ] {
+            assert_eq!(host_and_port(url), (host.to_owned(), port.to_owned()), "{url}");
+        }
     }
 }

@@ -96,7 +96,7 @@ impl Bench {
     fn registry(&self, devices: &[DeviceHandle]) -> Registry {
         let mut registry = Registry::new();
         for device in devices {
-            registry.add_device(device, Some(Duration::from_secs(60)));
+            registry.add_device(device, Some(Duration::from_secs(60)), |_| false);
         }
         for builtin in [
             Box::new(Sleep::new("sleep")) as Box<dyn Device>,
