@@ -39,13 +39,23 @@ impl Attempt {
         }
     }
 
-    /// Whether a process, as read later, is still in this attempt.
-    pub fn is_of(&self, process: &Process) -> bool {
+    /// Whether both are the same attempt, start times being equal within a microsecond.
+    pub fn same_as(&self, other: &Attempt) -> bool {
         let apart = self
             .start_time
             .unix_nanos()
-            .abs_diff(process.start_time.unix_nanos());
-        self.process_id == process.id && self.retries == process.retries && apart <= SAME_START_NANOS
+            .abs_diff(other.start_time.unix_nanos());
+        self.process_id == other.process_id && self.retries == other.retries && apart <= SAME_START_NANOS
+    }
+
+    /// Whether a process, as read later, is still in this attempt.
+    pub fn is_of(&self, process: &Process) -> bool {
+        self.same_as(&Attempt::of(process))
+    }
+
+    /// Counted from 1, for people.
+    pub fn number(&self) -> i64 {
+        self.retries.saturating_add(1)
     }
 }
 
@@ -261,7 +271,7 @@ impl Begun {
     /// It began before; the text says in which attempt and what came of it.
     pub fn mark(&mut self, attempt: &Attempt) -> Result<(), String> {
         if let Some(mark) = self.find(&attempt.process_id) {
-            let number = mark.attempt.retries.saturating_add(1);
+            let number = mark.attempt.number();
             let outcome = mark.outcome.as_deref().unwrap_or("not done yet");
             return Err(format!("already begun in attempt {number}: {outcome}"));
         }

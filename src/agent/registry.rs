@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::device::{Call, DeviceHandle, Effect, Verb, VerbError};
-use crate::protocol::model::{AttributeKind, Process};
+use crate::protocol::model::{AttributeKind, Process, SUBMISSION_ID};
 
 /// Another name for a function: `turn_on_lamp = "lamp.on"`, or with arguments of its own:
 /// `flash = { call = "lamp.pulse", args = ["3s"] }`.
@@ -81,6 +81,8 @@ impl Function {
                     .or_insert_with(|| attribute.value.clone());
             }
         }
+        // That is between the submitter and the server.
+        env.remove(SUBMISSION_ID);
         Call {
             verb: self.verb.name.to_string(),
             args: if given.is_empty() {

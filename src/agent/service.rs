@@ -1,19 +1,17 @@
 //! The whole agent: settings to devices, identity and lane; and its life from start to stop.
 
-use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::backoff::Random;
 use super::enrolment::Enrolment;
+use super::journal::{Lock, LockError};
 use super::registry::{BadFunction, Registry};
 use super::settings::{BadSetting, Settings};
 use super::worker::Worker;
 use crate::client::{BadServerUrl, BadTrust, Client, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
-use crate::device::DeviceSettings;
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
 use crate::device::{self, Cancellation, DeviceError, DeviceHandle, Hardware, owner};
@@ -56,15 +54,9 @@ pub enum StartError {
         /// What the system says.
         cause: io::Error,
     },
-    /// Another agent has the state directory.
-    #[error(
-        "agent.state_dir: another agent works with {}; stop it, or give this one a state directory of its own",
-        path.display()
-    )]
-    InUse {
-        /// Which.
-        path: PathBuf,
-    },
+    /// Another agent has the state directory, or its lock can't be opened.
+    #[error("agent.state_dir: {0}")]
+    Lock(#[from] LockError),
 }
 
 /// An agent that is ready to run: its devices are open, its state directory is locked.
@@ -72,7 +64,7 @@ pub struct Agent {
     worker: Worker,
     devices: Vec<DeviceHandle>,
     /// Held as long as the agent lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names.
@@ -96,10 +88,7 @@ fn open_devices(
     let mut registry = Registry::new();
     for (name, device) in &settings.devices {
         let handle = owner::spawn(device::open(name, device, &hardware)?, clock.clone());
-        // Old work is as good as fresh for a program (docs/fence.md, 2).
-        let max_age = settings
-            .max_age()
-            .filter(|_| !matches!(device, DeviceSettings::Command(_)));
+        let max_age = settings.max_age().filter(|_| device.goes_stale());
         registry.add_device(&handle, max_age, |verb| device.repeats(verb));
         devices.push(handle);
     }
@@ -185,29 +174,12 @@ impl Agent {
 }
 
 /// One agent per state directory: two with one key would close each other's work as lost.
-fn lock_state_dir(path: &Path) -> Result<File, StartError> {
-    let failed = |cause| StartError::StateDir {
+fn lock_state_dir(path: &Path) -> Result<Lock, StartError> {
+    keyfile::make_folder(path).map_err(|cause| StartError::StateDir {
         path: path.to_owned(),
         cause,
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(failed)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join("lock"))
-        .map_err(failed)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(error) => Err(failed(error.into())),
-    }
+    })?;
+    Ok(Lock::take(path)?)
 }
 
 /// What is registered; what the configuration leaves out is looked up on this machine.

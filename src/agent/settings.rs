@@ -523,6 +523,21 @@ mod tests {
             assert!(error.contains(help), "{help}: {error}");
             assert!(error.contains("agent.toml"), "the file: {error}");
         }
+        for (device, key, help) in [
+            (
+                "kind = \"shell-worker\"",
+                "devices.box.kind",
+                "kind = \"command\"",
+            ),
+            (
+                "kind = \"command\"\nslots = 2\n[devices.box.functions.now]\nprogram = \"/bin/date\"",
+                "devices.box.slots",
+                "write 1",
+            ),
+        ] {
+            let error = read(&format!("{SHIPPED}\n[devices.box]\n{device}"), &[]).unwrap_err();
+            assert!(error.contains(key) && error.contains(help), "{error}");
+        }
         let missing = read("[runtime]\ntype = \"cli\"", &[]).unwrap_err();
         assert!(missing.contains("colony.id: not set"), "{missing}");
     }

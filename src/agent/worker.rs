@@ -23,7 +23,7 @@ use super::fence::{self, Attempt, Close, Ending, Lease, Verdict, lease_length, v
 use super::lane::{self, Lane};
 use super::reconcile;
 use super::registry::{Function, Registry};
-use crate::client::{Caller, ClientError, Stamps, Timed};
+use crate::client::{Caller, ClientError, ServerUrl, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
 use crate::device::{Cancellation, Context, Effect, Origin};
 use crate::protocol::model::{Attribute, Process, ProcessState};
@@ -432,11 +432,15 @@ impl Worker {
 
     /// Where the work comes from, as programs are told.
     fn origin(&self) -> Origin {
-        let (host, port) = host_and_port(self.caller().client().server());
+        // A server that is reached otherwise than by HTTP has neither.
+        let server = ServerUrl::parse(self.caller().client().server()).ok();
         Origin {
             colony: self.colony().to_owned(),
-            server_host: host,
-            server_port: port,
+            server_host: server
+                .as_ref()
+                .map(|url| url.host().to_owned())
+                .unwrap_or_default(),
+            server_port: server.map(|url| url.port().to_string()).unwrap_or_default(),
             runtime: self.caller().id().to_owned(),
         }
     }
@@ -564,22 +568,6 @@ impl Job {
     }
 }
 
-/// Of a server's URL; the scheme's own port where it names none.
-fn host_and_port(url: &str) -> (String, String) {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once(':') {
-        // Not the colons within an IPv6 address.
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (host.to_owned(), port.to_owned())
-        }
-        _ => (
-            authority.to_owned(),
-            if scheme == "https" { "443" } else { "80" }.to_owned(),
-        ),
-    }
-}
-
 fn log_lost_job(job: Result<(), tokio::task::JoinError>) {
     if let Err(error) = job {
         tracing::error!(%error, "a job ended without saying how");
@@ -615,23 +603,5 @@ impl Trouble {
     /// True once after trouble.
     fn is_over(&mut self) -> bool {
         self.last.take().is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_names_host_and_port() {
-        for (url, host, port) in [
-            ("http://hub.local:50080", "hub.local", "50080"),
-            ("https://hub.local", "hub.local", "443"),
-            ("http://hub.local/", "hub.local", "80"),
-            ("http://[::1]:50080", "[::1]", "50080"),
-            ("http://[::1]", "[::1]", "80"),
-        ] {
-            assert_eq!(host_and_port(url), (host.to_owned(), port.to_owned()), "{url}");
-        }
     }
 }

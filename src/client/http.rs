@@ -83,6 +83,17 @@ impl ServerUrl {
         })
     }
 
+    /// The host; an IPv6 address in its brackets.
+    pub fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
+    }
+
+    /// The port; the scheme's own where the address names none.
+    pub fn port(&self) -> u16 {
+        let own = if self.is_https() { 443 } else { 80 };
+        self.uri.port_u16().unwrap_or(own)
+    }
+
     /// Whether it is HTTPS.
     pub fn is_https(&self) -> bool {
         self.uri.scheme() == Some(&hyper::http::uri::Scheme::HTTPS)
@@ -90,7 +101,7 @@ impl ServerUrl {
 
     /// Whether the host is this machine itself, by a literal address or by `localhost`.
     pub fn is_loopback(&self) -> bool {
-        let host = self.uri.host().unwrap_or_default();
+        let host = self.host();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         host.eq_ignore_ascii_case("localhost")
             || bare

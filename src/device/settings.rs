@@ -79,6 +79,12 @@ impl DeviceSettings {
         }
     }
 
+    /// Whether work for it that waited too long must not be begun any more (docs/fence.md, section 2): old work is
+    /// as good as fresh for a program.
+    pub fn goes_stale(&self) -> bool {
+        !matches!(self, DeviceSettings::Command(_) | DeviceSettings::ShellWorker(_))
+    }
+
     /// Whether it answers for every function that nothing else is configured for; its calls are made by
     /// [`ShellWorker::call`]. At most one device of an agent may.
     pub fn catch_all(&self) -> bool {
@@ -324,5 +330,14 @@ mod tests {
         }
         assert!(open(&"x".repeat(64), &echo, &hardware).is_ok());
         assert!(open("porch_lamp-2", &echo, &hardware).is_ok());
+    }
+
+    #[test]
+    fn old_work_is_refused_by_what_acts_and_not_by_programs() {
+        let toml = "[devices.lamp]\nkind = \"lamp\"\nline = \"GPIO17\"\n[devices.box]\nkind = \"command\"\n\
+                    [devices.box.functions.now]\nprogram = \"/bin/date\"";
+        let devices = read(toml).unwrap();
+        assert!(devices["lamp"].goes_stale());
+        assert!(!devices["box"].goes_stale());
     }
 }

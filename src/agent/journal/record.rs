@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+pub use super::super::fence::Attempt;
 use super::codec::Writer;
 use super::encoding::write_report;
 use crate::clock::{BootTime, Clock};
 use crate::protocol::Time;
 use crate::protocol::identity::sha3_hex;
-use crate::protocol::model::{Attribute, Process};
+use crate::protocol::model::Attribute;
 
 /// The most that one record takes, in bytes. A longer result is cut (see [`Report::cut_to_fit`]).
 pub const MAX_RECORD: usize = 64 * 1024;
@@ -20,46 +21,6 @@ pub const MAX_NAME: usize = 64;
 
 /// The longest reason that is kept for `history`, in bytes; the server is told the whole.
 pub const MAX_REASON: usize = 160;
-
-/// Start times of one attempt may differ by so much: an assign reply has nanoseconds, later reads microseconds
-/// (docs/fence.md, 1).
-const SAME_START_NANOS: u128 = 1_000;
-
-/// One assignment of a process to us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// The process.
-    pub process_id: String,
-    /// How often an expired lease had put it back before.
-    pub retries: i64,
-    /// When the server says that it was assigned.
-    pub start_time: Time,
-}
-
-impl Attempt {
-    /// The attempt that a process is in.
-    pub fn of(process: &Process) -> Self {
-        Attempt {
-            process_id: process.id.clone(),
-            retries: process.retries,
-            start_time: process.start_time,
-        }
-    }
-
-    /// Whether both are the same attempt, start times being equal within a microsecond.
-    pub fn same_as(&self, other: &Attempt) -> bool {
-        let apart = self
-            .start_time
-            .unix_nanos()
-            .abs_diff(other.start_time.unix_nanos());
-        self.process_id == other.process_id && self.retries == other.retries && apart <= SAME_START_NANOS
-    }
-
-    /// Counted from 1, for people.
-    pub fn number(&self) -> i64 {
-        self.retries.saturating_add(1)
-    }
-}
 
 /// What a verb does to the world (docs/fence.md, 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::device::gpio::Level;
 use crate::protocol::Kind;
 use crate::protocol::model::ProcessState::{Failed, Running, Successful};
+use crate::protocol::model::SUBMISSION_ID;
 
 fn seconds(span: f64) -> Duration {
     Duration::from_secs_f64(span)
@@ -44,10 +45,17 @@ async fn functions_have_other_names_arguments_of_their_own_and_the_environment()
 
     let mut say = spec("say", &["a", "b"], 60, 0);
     say.env.insert("TEST".to_owned(), "testenv".to_owned());
+    say.env.insert(SUBMISSION_ID.to_owned(), "once".to_owned());
     let say = bench.server.submit(say);
     bench.server.until_state(&say, Successful).await;
     assert_eq!(bench.server.out(&say, "output").as_deref(), Some("a b"));
     assert_eq!(bench.server.out(&say, "env.TEST").as_deref(), Some("testenv"));
+    let private = format!("env.{SUBMISSION_ID}");
+    assert_eq!(
+        bench.server.out(&say, &private),
+        None,
+        "nobody's business but the submitter's"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,6 +164,26 @@ async fn a_once_verb_that_could_not_be_closed_in_time_is_not_begun_again() {
         "{}",
         ended.error_message
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_repeat_a_once_verb_begins_again() {
+    let mut bench = Bench::new();
+    bench.repeat = true;
+    bench.start();
+    let id = bench.submit("lamp.pulse", &["60s"], 5, 1);
+    bench.server.until_state(&id, Running).await;
+    for _ in 0..20 {
+        bench.server.fault(Kind::CloseFailed, Fault::Unreachable);
+    }
+    bench
+        .server
+        .until(&id, "requeued", |process| process.retries == 1)
+        .await;
+    bench.server.clear_faults();
+    bench.server.until_state(&id, Failed).await;
+    let twice = [Level::On, Level::Off, Level::On, Level::Off];
+    assert_eq!(bench.lamp_edges(), twice);
 }
 
 #[tokio::test(start_paused = true)]

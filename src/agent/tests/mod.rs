@@ -35,6 +35,8 @@ struct Bench {
     settings: LaneSettings,
     stop: Cancellation,
     with_owner_key: bool,
+    /// Whether every function's configuration says `repeat = true`.
+    repeat: bool,
     odd: Arc<Mutex<OddLog>>,
 }
 
@@ -63,6 +65,7 @@ impl Bench {
             },
             stop: Cancellation::new(),
             with_owner_key: false,
+            repeat: false,
             odd: Arc::default(),
         }
     }
@@ -96,7 +99,7 @@ impl Bench {
     fn registry(&self, devices: &[DeviceHandle]) -> Registry {
         let mut registry = Registry::new();
         for device in devices {
-            registry.add_device(device, Some(Duration::from_secs(60)), |_| false);
+            registry.add_device(device, Some(Duration::from_secs(60)), |_| self.repeat);
         }
         for builtin in [
             Box::new(Sleep::new("sleep")) as Box<dyn Device>,

@@ -17,7 +17,7 @@ use super::show::{self, Names};
 use super::{file, submission};
 use crate::client::{Caller, ServerUrl};
 use crate::protocol::dialect::Dialect;
-use crate::protocol::model::{AttributeKind, Process, ProcessState, RuntimeState, SUBMISSION_ID};
+use crate::protocol::model::{AttributeKind, Process, ProcessState, RuntimeState};
 use programs::{Place, Program};
 
 /// The agent's configuration, as it lies in `configs/`.
@@ -379,8 +379,6 @@ fn change(process: &Process, names: &Names) -> String {
         .attributes
         .iter()
         .filter(|attribute| attribute.kind == AttributeKind::Out)
-        // The examples' function tells its environment; of that only what the spec gave is of interest.
-        .filter(|attribute| !attribute.key.ends_with(SUBMISSION_ID))
         .map(|attribute| format!("{} = {}", attribute.key, attribute.value.trim_end()))
         .collect();
     if !results.is_empty() {
