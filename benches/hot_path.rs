@@ -97,21 +97,20 @@ struct Bench<S> {
 }
 
 impl<S: Store> Bench<S> {
-    fn new(mut store: S) -> Self {
+    /// On what a store holds.
+    fn open(mut store: S) -> Self {
         let clock = Arc::new(resume(&mut store, Arc::new(SystemClock)).unwrap());
         let (returns, _) = mpsc::unbounded_channel();
-        let engine = Engine::new(
-            store,
-            Service::new("s".repeat(64)),
-            clock,
-            system_entropy(),
-            100,
-            returns,
-        );
-        let mut bench = Bench {
-            engine,
+        let service = Service::new("s".repeat(64));
+        Bench {
+            engine: Engine::new(store, service, clock, system_entropy(), 100, returns),
             caller: "a".repeat(64),
-        };
+        }
+    }
+
+    /// With a colony and a runtime, which the store does not hold yet.
+    fn new(store: S) -> Self {
+        let mut bench = Bench::open(store);
         let colony_id = "c".repeat(64);
         let colony = Colony {
             id: colony_id.clone(),
@@ -180,21 +179,7 @@ fn ledger(c: &mut Criterion) {
                 synchronous,
                 ..OpenOptions::default()
             };
-            let mut store = SqliteStore::open(&file, &options).unwrap();
-            let clock = Arc::new(resume(&mut store, Arc::new(SystemClock)).unwrap());
-            let (returns, _) = mpsc::unbounded_channel();
-            let engine = Engine::new(
-                store,
-                Service::new("s".repeat(64)),
-                clock,
-                system_entropy(),
-                100,
-                returns,
-            );
-            let mut disk = Bench {
-                engine,
-                caller: "a".repeat(64),
-            };
+            let mut disk = Bench::open(SqliteStore::open(&file, &options).unwrap());
             group.bench_function(
                 format!("submit and assign on disk, {name}, {queued} queued"),
                 |b| {
