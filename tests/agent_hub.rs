@@ -191,7 +191,8 @@ async fn two_agents_on_one_state_directory_are_refused() {
     first.logged("enrolled as").await;
     let mut second = run_agent(&file);
     assert_eq!(second.ended().await.code(), Some(1));
-    second.logged("another agent works with").await;
+    let holder = format!("in use by process {}:", first.pid());
+    second.logged(&holder).await;
 }
 
 fn check(arguments: &[&str]) -> (Option<i32>, String) {
