@@ -1,6 +1,6 @@
 //! What the server's answers mean for the agent: pure judgements of one [`ClientError`] each.
 
-use super::fence::Attempt;
+use super::fence::{Attempt, Seen};
 use super::outbox::Outcome;
 use crate::client::ClientError;
 use crate::protocol::Refusal;
@@ -71,6 +71,23 @@ pub fn of_process(answer: Result<&Process, &ClientError>, attempt: &Attempt, run
         },
         Err(error) if matches!(error.refusal(), Some(Refusal::Unknown)) => Outcome::Moot(words(error)),
         Err(error) => Outcome::Later(error.to_string()),
+    }
+}
+
+/// What reading the process says of an attempt that has not ended (docs/fence.md, 3). Not to be approved any more counts as
+/// loss of the server and says nothing about the process.
+pub fn seen(answer: Result<&Process, &ClientError>, attempt: &Attempt, runtime_id: &str) -> Seen {
+    match answer {
+        Ok(process) => match not_ours(process, attempt, runtime_id) {
+            None if process.state == ProcessState::Running => Seen::Ours,
+            // A state of another version.
+            None => Seen::Unclear,
+            Some(reason) => Seen::NotOurs(reason.to_owned()),
+        },
+        Err(error) if matches!(error.refusal(), Some(Refusal::Unknown)) => {
+            Seen::NotOurs("there is no such process".to_owned())
+        }
+        Err(_) => Seen::Unclear,
     }
 }
 
@@ -279,7 +296,8 @@ mod tests {
         };
         let attempt = Attempt::of(&process);
         let judge = |process: &Process| of_process(Ok(process), &attempt, "r");
-        assert_eq!(judge(&process), Outcome::Taken);
+        let seen = |process: &Process| seen(Ok(process), &attempt, "r");
+        assert_eq!((judge(&process), seen(&process)), (Outcome::Taken, Seen::Ours));
         process.assigned_runtime_id = "other".to_owned();
         assert!(matches!(judge(&process), Outcome::Moot(_)));
         process.assigned_runtime_id = "r".to_owned();
@@ -293,11 +311,21 @@ mod tests {
         ] {
             process.state = state;
             assert!(matches!(judge(&process), Outcome::Moot(_)), "{state:?}");
+            assert!(matches!(seen(&process), Seen::NotOurs(_)), "{state:?}");
+        }
+        process.state = ProcessState::Other(7);
+        assert_eq!(seen(&process), Seen::Unclear);
+        for error in passing(Kind::GetProcess) {
+            assert_eq!(super::seen(Err(&error), &attempt, "r"), Seen::Unclear, "{error}");
         }
         let unknown = refused(Kind::GetProcess, 500, "Failed to get process, process is nil");
         assert!(matches!(
             of_process(Err(&unknown), &attempt, "r"),
             Outcome::Moot(_)
+        ));
+        assert!(matches!(
+            super::seen(Err(&unknown), &attempt, "r"),
+            Seen::NotOurs(_)
         ));
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::answers;
 use super::lane::Lane;
-use super::outbox::{Outcome, Step};
+use super::outbox::{News, Outcome, Step};
 use crate::client::Caller;
 use crate::clock::BootTime;
 use crate::protocol::model::Attribute;
@@ -19,10 +19,11 @@ pub(super) async fn deliver(lane: Arc<Lane>, caller: Caller) {
         changes.borrow_and_update();
         let now = lane.clock.now();
         let gone = lane.outbox(|outbox| outbox.expire(now));
-        for gone in &gone {
-            lane.log_gone(gone);
+        let expired = !gone.is_empty();
+        for gone in gone {
+            lane.tell(News::Gone(gone));
         }
-        if !gone.is_empty() {
+        if expired {
             lane.nudge();
         }
         let (step, due) = lane.outbox(|outbox| (outbox.next(now), outbox.next_due()));
@@ -39,9 +40,9 @@ pub(super) async fn deliver(lane: Arc<Lane>, caller: Caller) {
                     Outcome::Taken | Outcome::Moot(_) => {}
                 }
                 let now = lane.clock.now();
-                let gone = lane.outbox(|outbox| outbox.answered(&process_id, &step, outcome, now));
-                if let Some(gone) = gone {
-                    lane.log_gone(&gone);
+                let news = lane.outbox(|outbox| outbox.answered(&process_id, &step, outcome, now));
+                if let Some(news) = news {
+                    lane.tell(news);
                 }
                 lane.nudge();
             }
@@ -64,18 +65,18 @@ async fn send(lane: &Lane, caller: &Caller, step: &Step) -> (String, Outcome) {
     match step {
         Step::Ask(attempt) => {
             let answer = caller.get_process(&attempt.process_id).await;
-            lane.observe(&answer);
+            lane.shared.observe(&answer);
             let judged = answers::of_process(answer.as_ref().map(|timed| &timed.value), attempt, caller.id());
             (attempt.process_id.clone(), judged)
         }
         Step::Attach(attribute) => {
             let answer = caller.add_attribute(attribute).await;
-            lane.observe(&answer);
+            lane.shared.observe(&answer);
             (attribute.target_id.clone(), answers::of_attribute(&answer))
         }
         Step::Close(attempt, close) => {
             let answer = send_close(caller, attempt, close).await;
-            lane.observe(&answer);
+            lane.shared.observe(&answer);
             (attempt.process_id.clone(), answers::of_close(&answer))
         }
     }

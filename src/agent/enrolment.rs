@@ -59,6 +59,19 @@ pub fn fingerprint(id: &str) -> String {
     groups.join("-")
 }
 
+/// What the control lane's runtime adds to the name and the type of the one that works (docs/fence.md, 4).
+const CONTROL: &str = ".control";
+
+/// The control lane's name or type beside those of the runtime that works.
+pub fn control_of(name_or_type: &str) -> String {
+    format!("{name_or_type}{CONTROL}")
+}
+
+/// The other way round.
+pub fn work_type(control_type: &str) -> &str {
+    control_type.strip_suffix(CONTROL).unwrap_or(control_type)
+}
+
 /// A word as a shell takes it unchanged.
 fn shell_word(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:/@%+=".contains(letter);

@@ -1,25 +1,29 @@
-//! What the tasks of one lane share: what runs, what waits to be told, what the server's clock shows.
+//! What the tasks of one lane share: what runs and what waits to be told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::backoff::Random;
-use super::fence::{Attempt, Begun, Lease, Verdict};
-use super::outbox::{Gone, Outbox, Report};
-use super::server_clock::{Exchange, ServerClock, Stamp};
+use super::fence::{Attempt, Lease, Verdict};
+use super::journal::{self, Record, Role};
+use super::outbox::{Gone, News, Outbox, Report};
+use super::shared::Shared;
 use super::worker::LaneSettings;
-use crate::client::{ClientError, Stamps, Timed};
 use crate::clock::SharedClock;
 use crate::protocol::model::Attribute;
 
 /// Attempts left to the server's requeue are remembered, so that reconciling leaves them alone too.
 const LEFT_MAX: usize = 1024;
+/// What the journal says of them.
+const LEFT: &str = "its lease ended, and the server's own time limit puts it back";
 
 /// The state of one lane.
 pub(super) struct Lane {
     pub clock: SharedClock,
+    pub role: Role,
+    pub shared: Arc<Shared>,
     state: Mutex<State>,
     /// Rises with every change of the state.
     changes: watch::Sender<u64>,
@@ -29,8 +33,6 @@ struct State {
     outbox: Outbox,
     running: BTreeMap<String, Attempt>,
     left: VecDeque<Attempt>,
-    begun: Begun,
-    server_clock: ServerClock,
 }
 
 /// What a lane holds of its runtime's processes, at one moment.
@@ -42,16 +44,26 @@ pub(super) struct Held {
     pub left: Vec<Attempt>,
 }
 
+/// How an attempt ended.
+pub(super) struct End {
+    pub attempt: Attempt,
+    pub attributes: Vec<Attribute>,
+    pub lease: Option<Lease>,
+    pub verdict: Verdict,
+    /// The journal knows it as begun.
+    pub begun: bool,
+}
+
 impl Lane {
-    pub fn new(clock: SharedClock, settings: &LaneSettings, random: Random) -> Self {
+    pub fn new(shared: Arc<Shared>, role: Role, settings: &LaneSettings, random: Random) -> Self {
         Lane {
-            clock,
+            clock: shared.clock.clone(),
+            role,
+            shared,
             state: Mutex::new(State {
                 outbox: Outbox::new(settings.backoff_min, settings.backoff_max, random),
                 running: BTreeMap::new(),
                 left: VecDeque::new(),
-                begun: Begun::default(),
-                server_clock: ServerClock::new(),
             }),
             changes: watch::Sender::new(0),
         }
@@ -81,32 +93,6 @@ impl Lane {
         f(&mut self.state().outbox)
     }
 
-    /// Looks at or changes what is known of the server's clock.
-    pub fn server_clock<T>(&self, f: impl FnOnce(&mut ServerClock) -> T) -> T {
-        f(&mut self.state().server_clock)
-    }
-
-    /// Looks at or changes the marks of what was begun.
-    pub fn begun<T>(&self, f: impl FnOnce(&mut Begun) -> T) -> T {
-        f(&mut self.state().begun)
-    }
-
-    /// Learns from an answer what the server's clock shows.
-    pub fn observe<T>(&self, answer: &Result<Timed<T>, ClientError>) {
-        let stamps = match answer {
-            Ok(timed) => Some(timed.stamps),
-            // A bad reply's clock may be anybody's.
-            Err(ClientError::BadReply { .. }) => None,
-            Err(error) => error.stamps(),
-        };
-        let Some((stamps, stamp)) = stamps.and_then(|stamps| Some((stamps, stamp(&stamps)?))) else {
-            return;
-        };
-        if self.state().server_clock.observe(exchange(&stamps), stamp) {
-            tracing::warn!("the server's clock was stepped");
-        }
-    }
-
     /// Whether one more attempt may be taken on beside those that run: a slot is free, its result will find room, and what
     /// can be told now was told. Results whose time has not come hold up nothing.
     pub fn has_room(&self, slots: usize) -> bool {
@@ -125,47 +111,108 @@ impl Lane {
         self.changed();
     }
 
-    /// Takes the end of an attempt: what is to be told goes to the outbox.
-    pub fn ended(
-        &self,
-        attempt: Attempt,
-        attributes: Vec<Attribute>,
-        lease: Option<Lease>,
-        verdict: Verdict,
-    ) {
-        let now = self.clock.now();
-        let mut state = self.state();
+    /// Takes the end of an attempt: what is to be told is written down and then goes to the outbox.
+    pub async fn ended(&self, end: End) {
+        let End {
+            attempt,
+            attributes,
+            lease,
+            verdict,
+            begun,
+        } = end;
         let (close, not_after) = match verdict {
-            Verdict::Close(close) => (Some(close), None),
-            Verdict::CloseBefore(at, close) => (Some(close), Some(at)),
-            Verdict::Leave => (None, None),
-        };
-        state.running.remove(&attempt.process_id);
-        match close {
-            Some(close) => {
-                let report = Report {
-                    attempt: attempt.clone(),
-                    attributes: attributes.into(),
-                    close,
-                    lease_end: lease.map(|lease| lease.end),
-                    not_after,
-                };
-                if !state.outbox.push(report, now) {
-                    // Room is kept for whatever runs; this is for the day on which somebody breaks that.
-                    tracing::error!(%attempt, "no room for its result, which is lost");
-                }
+            Verdict::Close(close) => (close, None),
+            Verdict::CloseBefore(at, close) => (close, Some(at)),
+            Verdict::Leave => return self.left(attempt, lease, begun),
+            Verdict::Drop(reason) => {
+                tracing::warn!(%attempt, reason, "not ours any more; nobody is told");
+                return self.let_go(attempt, begun.then_some(reason));
             }
-            // Without a time limit nobody would end it: the next reconcile does.
-            None if lease.is_none() => {}
-            None => {
-                tracing::info!(%attempt, "left to the server's time limit");
-                if state.left.len() == LEFT_MAX {
-                    state.left.pop_front();
-                }
-                state.left.push_back(attempt);
+        };
+        let report = Report {
+            attempt,
+            attributes: attributes.into(),
+            close,
+            lease_end: lease.map(|lease| lease.end),
+            not_after,
+            attached: 0,
+            journalled: begun,
+        };
+        if begun {
+            self.write_down(&report).await;
+        }
+        let now = self.clock.now();
+        let attempt = report.attempt.clone();
+        let pushed = {
+            let mut state = self.state();
+            state.running.remove(&attempt.process_id);
+            state.outbox.push(report, now)
+        };
+        if !pushed {
+            // Room is kept for whatever runs; this is for the day on which somebody breaks that.
+            tracing::error!(%attempt, "no room for its result, which is lost");
+        }
+        self.changed();
+        self.shared.freed();
+    }
+
+    /// A result is durable before it is sent (docs/fence.md, 5).
+    async fn write_down(&self, report: &Report) {
+        let record = Record::Result(journal::Report {
+            attempt: report.attempt.clone(),
+            role: self.role,
+            close: report.close.clone(),
+            attributes: report.attributes.iter().cloned().collect(),
+            attached: 0,
+            at: self.shared.moment(),
+            lease_end: report.lease_end,
+            not_after: report.not_after,
+        });
+        let written = self.shared.keeper.with(|journal| journal.record(record)).await;
+        // It is told all the same: the world has changed, and saying so once too often is better than never.
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(attempt = %report.attempt, %error, "its result is not written down")
+            }
+            Err(gone) => {
+                tracing::error!(attempt = %report.attempt, error = %gone, "its result is not written down")
             }
         }
-        drop(state);
+    }
+
+    /// An attempt of which nobody is told anything. With a reason: for the journal.
+    fn let_go(&self, attempt: Attempt, reason: Option<String>) {
+        self.state().running.remove(&attempt.process_id);
+        if let Some(reason) = reason {
+            self.shared.note(Record::Moot { attempt, reason });
+        }
+        self.changed();
+        self.shared.freed();
+    }
+
+    fn left(&self, attempt: Attempt, lease: Option<Lease>, begun: bool) {
+        // Without a time limit nobody would end it: the next reconcile does.
+        if lease.is_some() {
+            tracing::info!(%attempt, "left to the server's time limit");
+            let mut state = self.state();
+            if state.left.len() == LEFT_MAX {
+                state.left.pop_front();
+            }
+            state.left.push_back(attempt.clone());
+        }
+        self.let_go(attempt, begun.then(|| LEFT.to_owned()));
+    }
+
+    /// Takes over what a former life left to be told.
+    pub fn reload(&self, kept: journal::Report) {
+        let this_boot = self.shared.is_this_boot(&kept.at);
+        let now = self.clock.now();
+        let attempt = kept.attempt.clone();
+        let report = Report::reloaded(kept, this_boot);
+        if !self.outbox(|outbox| outbox.push_reloaded(report, now)) {
+            tracing::error!(%attempt, "no room for its result, which waits for the next start");
+        }
         self.changed();
     }
 
@@ -201,28 +248,38 @@ impl Lane {
         self.state().left.retain(keep);
     }
 
-    /// Reports what left the outbox.
-    pub fn log_gone(&self, gone: &Gone) {
-        match &gone.moot {
-            None => tracing::info!(attempt = %gone.attempt, close = ?gone.close, "closed"),
-            Some(reason) => {
-                tracing::warn!(attempt = %gone.attempt, close = ?gone.close, reason, "its result is of no use any more");
+    /// Tells the log and the journal what became of a result.
+    pub fn tell(&self, news: News) {
+        match news {
+            News::Attached {
+                attempt,
+                index,
+                journalled,
+            } => {
+                if journalled {
+                    self.shared.note(Record::AttributeDelivered { attempt, index });
+                }
             }
+            News::Gone(gone) => self.tell_gone(gone),
         }
     }
-}
 
-/// Sending and receiving, of an answer's stamps.
-pub(super) fn exchange(stamps: &Stamps) -> Exchange {
-    Exchange {
-        sent_at: stamps.sent_at,
-        received_at: stamps.received_at,
+    fn tell_gone(&self, gone: Gone) {
+        let Gone {
+            attempt,
+            close,
+            moot,
+            journalled,
+        } = gone;
+        match &moot {
+            None => tracing::info!(%attempt, ?close, "closed"),
+            Some(reason) => tracing::warn!(%attempt, ?close, reason, "its result is of no use any more"),
+        }
+        if journalled {
+            self.shared.note(match moot {
+                None => Record::Delivered { attempt },
+                Some(reason) => Record::Moot { attempt, reason },
+            });
+        }
     }
-}
-
-fn stamp(stamps: &Stamps) -> Option<Stamp> {
-    stamps
-        .outpost_time
-        .map(Stamp::exact)
-        .or_else(|| stamps.date.map(Stamp::whole_second))
 }

@@ -1,17 +1,20 @@
 //! The worker on the device: enrol, assign, perform, report.
 //!
 //! What it promises about acting stands in docs/fence.md; [`fence`] decides accordingly and does nothing,
-//! [`worker`] does what was decided. The other parts are each for one question: where we stand with the colony
-//! ([`enrolment`]), what processes may call ([`registry`]), when a lease ends ([`server_clock`]), what the server
-//! was not told yet ([`outbox`], [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means
-//! ([`answers`]), when to try again ([`backoff`]).
+//! [`worker`] and its jobs do what was decided. The other parts are each for one question: where we stand with the
+//! colony ([`enrolment`]), what processes may call ([`registry`]), when a lease ends ([`server_clock`]), what must still be
+//! known after a crash ([`journal`], reached through [`keeper`]), what the server was not told yet ([`outbox`],
+//! [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means ([`answers`]), when to try again
+//! ([`backoff`]).
 
 pub mod answers;
 pub mod backoff;
 pub mod delivery;
 pub mod enrolment;
 pub mod fence;
+mod job;
 pub mod journal;
+pub mod keeper;
 mod lane;
 pub mod outbox;
 pub mod reconcile;
@@ -19,6 +22,7 @@ pub mod registry;
 pub mod server_clock;
 pub mod service;
 pub mod settings;
+pub mod shared;
 pub mod worker;
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! What the server has not been told yet: results, kept until they are taken (docs/fence.md, 5).
 //!
-//! Pure: it says what to send next and is told what came of it; [`super::delivery`] sends. It lives in memory;
-//! a durable one will have the same questions and answers. Bounded: whoever takes on work asks
-//! [`Outbox::has_room`] first.
+//! Pure: it says what to send next and is told what came of it; [`super::delivery`] sends. It lives in memory, beside the
+//! journal, which keeps the results of what acted over a restart. Bounded: whoever takes on work asks [`Outbox::has_room`]
+//! first.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::backoff::{Backoff, Random};
 use super::fence::{Attempt, Close};
+use super::journal;
 use crate::clock::BootTime;
 use crate::protocol::model::Attribute;
 
 /// Results that may wait at once. Beyond it no work is taken on.
 pub const CAPACITY: usize = 64;
+/// Bytes of results that may wait at once; as of the journal. Beyond it no work is taken on.
+const CAPACITY_BYTES: usize = 1024 * 1024;
 
 /// The result of one attempt: first its attributes, in order, then the close.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,33 @@ pub struct Report {
     pub lease_end: Option<BootTime>,
     /// From here on it is not to be told any more.
     pub not_after: Option<BootTime>,
+    /// How many attributes were attached before those.
+    pub attached: u32,
+    /// The journal has it, and wants to know what comes of it.
+    pub journalled: bool,
+}
+
+impl Report {
+    /// As the journal kept it over a restart. Its times count only in the boot in which they were written.
+    pub fn reloaded(kept: journal::Report, this_boot: bool) -> Self {
+        let in_this_boot = |moment: BootTime| if this_boot { moment } else { BootTime::default() };
+        Report {
+            attempt: kept.attempt,
+            attributes: kept.attributes.into(),
+            close: kept.close,
+            lease_end: kept.lease_end.map(in_this_boot),
+            not_after: kept.not_after.map(in_this_boot),
+            attached: kept.attached,
+            journalled: true,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter();
+        attributes
+            .map(|attribute| attribute.key.len() + attribute.value.len())
+            .sum()
+    }
 }
 
 /// What to send next.
@@ -54,6 +84,22 @@ pub enum Outcome {
     Later(String),
 }
 
+/// What an answer changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The server has the attributes of this result up to this one, counted from 0 (or will never take it).
+    Attached {
+        /// Whose.
+        attempt: Attempt,
+        /// Which.
+        index: u32,
+        /// The journal has this result.
+        journalled: bool,
+    },
+    /// An entry left the outbox.
+    Gone(Gone),
+}
+
 /// An entry that left the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
@@ -63,6 +109,8 @@ pub struct Gone {
     pub close: Close,
     /// Why it was dropped; `None`: it was taken.
     pub moot: Option<String>,
+    /// The journal has this result.
+    pub journalled: bool,
 }
 
 struct Entry {
@@ -103,7 +151,8 @@ impl Outbox {
 
     /// Whether `more` results would find room.
     pub fn has_room(&self, more: usize) -> bool {
-        self.entries.len() + more <= CAPACITY
+        let bytes: usize = self.entries.iter().map(|entry| entry.report.bytes()).sum();
+        self.entries.len() + more <= CAPACITY && bytes < CAPACITY_BYTES
     }
 
     /// Whether a result of this process waits: then it is not to be acted on again.
@@ -120,14 +169,23 @@ impl Outbox {
 
     /// Takes a result, unless there is no room or one of the same process waits already: then false.
     pub fn push(&mut self, report: Report, now: BootTime) -> bool {
-        if !self.has_room(1) || self.holds(&report.attempt.process_id) {
+        self.take(report, false, now)
+    }
+
+    /// Takes a result that a former life left: whether anything of it was sent is not known.
+    pub fn push_reloaded(&mut self, report: Report, now: BootTime) -> bool {
+        self.take(report, true, now)
+    }
+
+    fn take(&mut self, report: Report, doubtful: bool, now: BootTime) -> bool {
+        if self.entries.len() == CAPACITY || self.holds(&report.attempt.process_id) {
             return false;
         }
         self.entries.push_back(Entry {
             report,
             backoff: self.backoff.clone(),
             due: now,
-            doubtful: false,
+            doubtful,
             confirmed: false,
         });
         true
@@ -153,14 +211,14 @@ impl Outbox {
         self.entries.iter().map(due).min()
     }
 
-    /// Takes what came of a step for a process. The entry that thereby left the outbox, if it did.
+    /// Takes what came of a step for a process.
     pub fn answered(
         &mut self,
         process_id: &str,
         step: &Step,
         outcome: Outcome,
         now: BootTime,
-    ) -> Option<Gone> {
+    ) -> Option<News> {
         let at = self.position(process_id)?;
         let entry = &mut self.entries[at];
         match outcome {
@@ -170,19 +228,29 @@ impl Outbox {
                 entry.due = now + entry.backoff.next_pause();
                 None
             }
-            Outcome::Moot(reason) => self.remove(at, Some(reason)),
+            Outcome::Moot(reason) => self.remove(at, Some(reason)).map(News::Gone),
             Outcome::Taken | Outcome::Skip(_) => {
                 entry.backoff.reset();
                 match step {
-                    Step::Ask(_) => entry.confirmed = true,
-                    Step::Attach(attribute) => {
-                        if entry.report.attributes.front() == Some(attribute) {
-                            entry.report.attributes.pop_front();
-                        }
+                    Step::Ask(_) => {
+                        entry.confirmed = true;
+                        None
                     }
-                    Step::Close(..) => return self.remove(at, None),
+                    Step::Attach(attribute) => {
+                        let report = &mut entry.report;
+                        if report.attributes.front() != Some(attribute) {
+                            return None;
+                        }
+                        report.attributes.pop_front();
+                        report.attached += 1;
+                        Some(News::Attached {
+                            attempt: report.attempt.clone(),
+                            index: report.attached - 1,
+                            journalled: report.journalled,
+                        })
+                    }
+                    Step::Close(..) => self.remove(at, None).map(News::Gone),
                 }
-                None
             }
         }
     }
@@ -219,6 +287,7 @@ impl Outbox {
             attempt: report.attempt,
             close: report.close,
             moot,
+            journalled: report.journalled,
         })
     }
 }
@@ -256,6 +325,16 @@ mod tests {
             close: Close::Successful,
             lease_end: None,
             not_after: None,
+            attached: 0,
+            journalled: true,
+        }
+    }
+
+    /// The entry that left.
+    fn gone(news: Option<News>) -> Gone {
+        match news {
+            Some(News::Gone(gone)) => gone,
+            other => panic!("nothing left: {other:?}"),
         }
     }
 
@@ -272,12 +351,17 @@ mod tests {
     fn attributes_go_first_and_in_order_then_the_close() {
         let mut outbox = outbox();
         assert!(outbox.push(report("a", &["x", "y"]), at(0)));
-        for key in ["x", "y"] {
+        for (index, key) in (0..).zip(["x", "y"]) {
             let step = outbox.next(at(0)).unwrap();
             assert_eq!(step, Step::Attach(attribute(key)));
-            assert_eq!(outbox.answered("a", &step, Outcome::Taken, at(0)), None);
+            let attached = News::Attached {
+                attempt: attempt("a"),
+                index,
+                journalled: true,
+            };
+            assert_eq!(outbox.answered("a", &step, Outcome::Taken, at(0)), Some(attached));
         }
-        let gone = outbox.answered("a", &close("a"), Outcome::Taken, at(0)).unwrap();
+        let gone = gone(outbox.answered("a", &close("a"), Outcome::Taken, at(0)));
         assert_eq!(gone.moot, None);
         assert!(outbox.is_empty() && outbox.next(at(9)).is_none() && outbox.next_due().is_none());
     }
@@ -301,9 +385,7 @@ mod tests {
         // A new doubt wants a new answer.
         outbox.answered("a", &close("a"), later(), at(3));
         assert_eq!(outbox.next(at(9)), Some(ask.clone()));
-        let gone = outbox
-            .answered("a", &ask, Outcome::Moot("final".to_owned()), at(9))
-            .unwrap();
+        let gone = gone(outbox.answered("a", &ask, Outcome::Moot("final".to_owned()), at(9)));
         assert_eq!(gone.moot.as_deref(), Some("final"));
     }
 
@@ -365,5 +447,51 @@ mod tests {
         assert!(!outbox.push(report("1", &[]), at(0)), "of that process one waits");
         assert!(outbox.push(report("one more", &[]), at(0)));
         assert_eq!(outbox.len(), CAPACITY);
+    }
+
+    #[test]
+    fn what_a_former_life_left_is_asked_about_first() {
+        let kept = |not_after| journal::Report {
+            attempt: attempt("a"),
+            role: journal::Role::Work,
+            close: Close::Successful,
+            attributes: vec![attribute("y")],
+            attached: 1,
+            at: journal::Moment {
+                boot_id: "another".to_owned(),
+                boot: at(1000),
+                wall: Time::NEVER,
+            },
+            lease_end: None,
+            not_after,
+        };
+        let mut outbox = outbox();
+        assert!(outbox.push_reloaded(Report::reloaded(kept(None), true), at(0)));
+        let ask = outbox.next(at(0)).unwrap();
+        assert_eq!(ask, Step::Ask(attempt("a")));
+        outbox.answered("a", &ask, Outcome::Taken, at(0));
+        let attach = outbox.next(at(0)).unwrap();
+        let news = outbox.answered("a", &attach, Outcome::Taken, at(0));
+        assert!(matches!(news, Some(News::Attached { index: 1, .. })), "{news:?}");
+
+        // What had to be told before a moment of another boot is over.
+        for (this_boot, expired) in [(false, 1), (true, 0)] {
+            let mut outbox = self::outbox();
+            outbox.push_reloaded(Report::reloaded(kept(Some(at(2000))), this_boot), at(1));
+            assert_eq!(outbox.expire(at(1)).len(), expired);
+        }
+    }
+
+    #[test]
+    fn long_results_fill_it_too() {
+        let mut outbox = outbox();
+        let mut long = report("a", &["x"]);
+        long.attributes[0].value = "x".repeat(CAPACITY_BYTES);
+        outbox.push(long, at(0));
+        assert!(!outbox.has_room(1));
+        assert!(
+            outbox.push(report("b", &[]), at(0)),
+            "what ran already finds room"
+        );
     }
 }

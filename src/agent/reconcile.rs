@@ -36,6 +36,8 @@ pub(super) fn report(attempt: Attempt) -> Report {
         close: Close::Failed(LOST.to_owned()),
         lease_end: None,
         not_after: None,
+        attached: 0,
+        journalled: false,
     }
 }
 

@@ -4,10 +4,10 @@
 //! configuration gives further names to functions, with arguments of their own if it likes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::fence::Rules;
 use crate::device::{Call, DeviceHandle, Effect, Verb, VerbError};
 use crate::protocol::model::{AttributeKind, Process, SUBMISSION_ID};
 
@@ -63,10 +63,8 @@ pub struct Function {
     pub verb: Verb,
     /// Arguments where a process gives none.
     pub default_args: Vec<String>,
-    /// Work that waited longer is refused; `None`: old work is as good as fresh.
-    pub max_age: Option<Duration>,
-    /// A *once* verb may begin again for the same process (docs/fence.md, 3).
-    pub repeat: bool,
+    /// What the configuration says about it.
+    pub rules: Rules,
 }
 
 impl Function {
@@ -144,6 +142,7 @@ pub struct UnknownFunction {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     functions: BTreeMap<String, Function>,
+    devices: Vec<DeviceHandle>,
 }
 
 impl Registry {
@@ -152,44 +151,40 @@ impl Registry {
         Registry::default()
     }
 
-    /// Adds every verb of a device as `DEVICE.verb`. Work for verbs that change something and that waited longer than
-    /// `max_age` will be refused.
-    pub fn add_device(
-        &mut self,
-        device: &DeviceHandle,
-        max_age: Option<Duration>,
-        repeats: impl Fn(&str) -> bool,
-    ) {
+    /// Adds every verb of a device as `DEVICE.verb`, each under its rules.
+    pub fn add_device(&mut self, device: &DeviceHandle, rules: impl Fn(&Verb) -> Rules) {
         for verb in device.verbs() {
             let name = format!("{}.{}", device.name(), verb.name);
-            self.insert(name, device, verb, max_age, repeats(&verb.name));
+            self.insert(name, device, verb, rules(verb));
         }
+        self.devices.push(device.clone());
     }
 
     /// Adds every verb of a device under its bare name: `sleep`, `echo`.
     pub fn add_builtin(&mut self, device: &DeviceHandle) {
         for verb in device.verbs() {
-            self.insert(verb.name.to_string(), device, verb, None, false);
+            self.insert(verb.name.to_string(), device, verb, Rules::default());
         }
+        self.devices.push(device.clone());
     }
 
-    fn insert(
-        &mut self,
-        name: String,
-        device: &DeviceHandle,
-        verb: &Verb,
-        max_age: Option<Duration>,
-        repeat: bool,
-    ) {
+    fn insert(&mut self, name: String, device: &DeviceHandle, verb: &Verb, rules: Rules) {
         let function = Function {
             name: name.clone(),
             device: device.clone(),
             verb: verb.clone(),
             default_args: Vec::new(),
-            max_age: max_age.filter(|_| verb.effect != Effect::Read),
-            repeat,
+            rules: Rules {
+                max_age: rules.max_age.filter(|_| verb.effect != Effect::Read),
+                ..rules
+            },
         };
         self.functions.insert(name, function);
+    }
+
+    /// Every device.
+    pub fn devices(&self) -> &[DeviceHandle] {
+        &self.devices
     }
 
     /// Adds the configuration's names. A name stands for a function of a device, not for another such name.

@@ -51,6 +51,11 @@ impl Stamp {
             latest: time.plus(Duration::from_secs(1)),
         }
     }
+
+    /// A moment that the server's clock had surely reached.
+    pub fn earliest(&self) -> Time {
+        self.earliest
+    }
 }
 
 /// Where the offset *server time − boot time* lies, in nanoseconds, at one moment.

@@ -1,20 +1,23 @@
-//! The whole agent: settings to devices, identity and lane; and its life from start to stop.
+//! The whole agent: settings to devices, journal, identities and lanes; and its life from start to stop.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::backoff::Random;
-use super::enrolment::Enrolment;
-use super::journal::{Lock, LockError};
+use super::enrolment::{Enrolment, control_of};
+use super::journal::{FolderStorage, Journal, Limits, LockError, Machine, Moment, OpenError, Opening, Role};
+use super::keeper::Keeper;
 use super::registry::{BadFunction, Registry};
 use super::settings::{BadSetting, Settings};
+use super::shared::Shared;
 use super::worker::Worker;
 use crate::client::{BadServerUrl, BadTrust, Client, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
-use crate::device::{self, Cancellation, DeviceError, DeviceHandle, Hardware, owner};
+use crate::device::lamp::Lamp;
+use crate::device::{self, Cancellation, DeviceError, DeviceHandle, Hardware, Urgency, owner};
 use crate::keyfile::{self, KeyFileError};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::Runtime;
@@ -57,14 +60,23 @@ pub enum StartError {
     /// Another agent has the state directory, or its lock can't be opened.
     #[error("agent.state_dir: {0}")]
     Lock(#[from] LockError),
+    /// The journal must not be used here.
+    #[error("agent.state_dir: {0}")]
+    Journal(#[from] OpenError),
+    /// The journal's thread.
+    #[error("can't start a thread for the journal: {0}")]
+    Thread(#[source] io::Error),
+    /// The control lane's key.
+    #[error("the control lane's key: {0}")]
+    ControlKey(#[source] KeyFileError),
 }
 
-/// An agent that is ready to run: its devices are open, its state directory is locked.
+/// An agent that is ready to run: its devices are open, its state directory is locked by the journal.
 pub struct Agent {
-    worker: Worker,
+    work: Worker,
+    /// The lane of what answers or stops at once, where one is needed (docs/fence.md, 4).
+    control: Option<Worker>,
     devices: Vec<DeviceHandle>,
-    /// Held as long as the agent lives.
-    _lock: Lock,
 }
 
 /// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names.
@@ -74,7 +86,7 @@ fn open_devices(
     board: &SimulatedBoard,
     clock: &SharedClock,
 ) -> Result<(Vec<DeviceHandle>, Registry), StartError> {
-    let needs_gpio = settings.devices.values().any(|device| device.needs_gpio());
+    let needs_gpio = settings.devices.values().any(|table| table.settings.needs_gpio());
     let gpio = if needs_gpio {
         Some(open_backend(choice, board)?)
     } else {
@@ -86,10 +98,9 @@ fn open_devices(
     };
     let mut devices = Vec::new();
     let mut registry = Registry::new();
-    for (name, device) in &settings.devices {
-        let handle = owner::spawn(device::open(name, device, &hardware)?, clock.clone());
-        let max_age = settings.max_age().filter(|_| device.goes_stale());
-        registry.add_device(&handle, max_age, |verb| device.repeats(verb));
+    for (name, table) in &settings.devices {
+        let handle = owner::spawn(device::open(name, &table.settings, &hardware)?, clock.clone());
+        registry.add_device(&handle, |verb| settings.rules(table, verb));
         devices.push(handle);
     }
     for builtin in [
@@ -131,7 +142,8 @@ impl Agent {
         board: &SimulatedBoard,
     ) -> Result<Self, StartError> {
         settings.check(file)?;
-        let lock = lock_state_dir(&settings.agent.state_dir)?;
+        let (journal, opening) = open_journal(&settings.agent.state_dir, &clock)?;
+        tell_opening(&opening, &journal);
         let key = keyfile::load_or_create(&settings.key_file()).map_err(StartError::Key)?;
         let owner_key = settings.colony.key_file.as_deref().map(keyfile::load).transpose();
         let owner_key = owner_key.map_err(StartError::ColonyKey)?;
@@ -139,47 +151,121 @@ impl Agent {
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
         let (devices, registry) = open_devices(settings, settings.gpio.backend, board, &clock)?;
-        let enrolment = Enrolment::new(
-            client.with_key(key),
-            owner_key.map(|key| client.with_key(key)),
-            describe(settings),
-        );
-        tracing::info!(
-            id = enrolment.runtime().id,
-            name = enrolment.runtime().name,
-            r#type = enrolment.runtime().runtime_type,
-            server = client.server(),
-            functions = ?registry.names().collect::<Vec<_>>(),
-            "outpost-agent starts"
-        );
+        let control_key = if settings.agent.control.unwrap_or_else(|| needs_control(&registry)) {
+            let key = keyfile::load_or_create(&settings.control_key_file());
+            Some(key.map_err(StartError::ControlKey)?)
+        } else {
+            None
+        };
+        let registry = Arc::new(registry);
+        let shared = Shared::new(clock, Keeper::threaded(journal).map_err(StartError::Thread)?);
+        let worker = |role, enrolment: Enrolment| {
+            let runtime = enrolment.runtime();
+            tracing::info!(
+                id = runtime.id,
+                name = runtime.name,
+                r#type = runtime.runtime_type,
+                server = client.server(),
+                functions = ?registry.names().collect::<Vec<_>>(),
+                "outpost-agent starts"
+            );
+            let lane = settings.lane(role);
+            Worker::new(
+                role,
+                enrolment,
+                registry.clone(),
+                lane,
+                shared.clone(),
+                random.clone(),
+            )
+        };
+        let enrolment = |key, runtime| {
+            let owner = owner_key.clone().map(|key| client.with_key(key));
+            Enrolment::new(client.with_key(key), owner, runtime)
+        };
+        let runtime = describe(settings);
+        let control = control_key.map(|key| {
+            let runtime = Runtime {
+                name: control_of(&runtime.name),
+                runtime_type: control_of(&runtime.runtime_type),
+                ..runtime.clone()
+            };
+            worker(Role::Control, enrolment(key, runtime))
+        });
         Ok(Agent {
-            worker: Worker::new(enrolment, Arc::new(registry), settings.lane(), clock, random),
+            work: worker(Role::Work, enrolment(key, runtime)),
+            control,
             devices,
-            _lock: lock,
         })
     }
 
     /// Works until `stop`; then lets what runs finish within the grace time or cancels it, makes every device safe,
     /// and delivers what can be delivered in a bounded time.
     pub async fn run(mut self, stop: Cancellation) {
-        self.worker.work(&stop).await;
+        match &mut self.control {
+            Some(control) => {
+                tokio::join!(Box::pin(self.work.work(&stop)), Box::pin(control.work(&stop)));
+            }
+            None => self.work.work(&stop).await,
+        }
         for device in &self.devices {
             if let Err(error) = device.shutdown().await {
                 tracing::error!(device = device.name(), %error, "not safe");
             }
         }
-        self.worker.settle().await;
+        self.work.settle().await;
+        if let Some(control) = &mut self.control {
+            control.settle().await;
+        }
         tracing::info!("stopped");
     }
 }
 
-/// One agent per state directory: two with one key would close each other's work as lost.
-fn lock_state_dir(path: &Path) -> Result<Lock, StartError> {
-    keyfile::make_folder(path).map_err(|cause| StartError::StateDir {
-        path: path.to_owned(),
+/// Whether something must be able to stop what runs without standing in the queue behind it: a verb that preempts, other
+/// than an output's `off` (docs/fence.md, 4).
+fn needs_control(registry: &Registry) -> bool {
+    registry.devices().iter().any(|device| {
+        let is_output = device.kind() == Lamp::KIND;
+        let mut verbs = device.verbs().iter();
+        verbs.any(|verb| verb.urgency == Urgency::Preempt && !(is_output && verb.name == Lamp::OFF))
+    })
+}
+
+/// Opens the journal, which locks the state directory: two agents with one key would close each other's work as lost.
+fn open_journal(folder: &Path, clock: &SharedClock) -> Result<(Journal, Opening), StartError> {
+    keyfile::make_folder(folder).map_err(|cause| StartError::StateDir {
+        path: folder.to_owned(),
         cause,
     })?;
-    Ok(Lock::take(path)?)
+    let storage = FolderStorage::lock(folder)?;
+    let opened = Journal::open(
+        Box::new(storage),
+        Moment::of(&**clock),
+        &this_machine(),
+        Limits::default(),
+    );
+    Ok(opened?)
+}
+
+/// The machine that a journal belongs to: a card that is put into another one is noticed (docs/fence.md, 6).
+pub fn this_machine() -> Machine {
+    // machine-id(5); a system without it can't tell machines apart, and says the same of all.
+    Machine::of(&std::fs::read_to_string("/etc/machine-id").unwrap_or_default())
+}
+
+/// Says what was found when the journal was opened, where somebody needs to know.
+fn tell_opening(opening: &Opening, journal: &Journal) {
+    if opening.torn_bytes > 0 {
+        tracing::warn!(
+            bytes = opening.torn_bytes,
+            "the journal's end was being written when the power went; what it would have said was not done"
+        );
+    }
+    if let Some(why) = journal.state().distrust() {
+        tracing::error!(
+            "{why}: verbs that may be done only once are refused until `outpost-agent journal accept`; look at `outpost-agent history` first"
+        );
+    }
 }
 
 /// What is registered; what the configuration leaves out is looked up on this machine.

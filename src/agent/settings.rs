@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::fence::Rules;
+use super::journal::Role;
 use super::registry::FunctionSettings;
 use super::worker::{LONGEST_POLL, LaneSettings};
 use crate::client::{HttpSettings, ServerUrl};
-use crate::device::DeviceSettings;
 use crate::device::duration::{self, format_duration};
 use crate::device::gpio::BackendChoice;
+use crate::device::{Care, DeviceTable, Verb};
 use crate::protocol::identity::ID_LENGTH;
 
 /// Prefix of the environment variables that stand over the file: `OUTPOST_AGENT__SERVER__URL`.
@@ -32,7 +34,7 @@ pub struct Settings {
     /// How GPIO lines are driven.
     pub gpio: Gpio,
     /// What can act, by name.
-    pub devices: BTreeMap<String, DeviceSettings>,
+    pub devices: BTreeMap<String, DeviceTable>,
     /// Further names for functions.
     pub functions: BTreeMap<String, FunctionSettings>,
 }
@@ -113,6 +115,14 @@ pub struct Agent {
     /// Work for verbs that change something is refused when it waited longer; 0: never.
     #[serde(deserialize_with = "duration::deserialize")]
     pub max_age: Duration,
+    /// How often the server is looked at while a long verb runs.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub supervise: Duration,
+    /// How many processes may be worked on at once.
+    pub slots: u16,
+    /// Whether verbs that answer or stop at once come through a runtime of their own. Without it: if a verb other than an
+    /// output's `off` stops what runs.
+    pub control: Option<bool>,
     /// The first pause after a failure is at most so long.
     #[serde(deserialize_with = "duration::deserialize")]
     pub backoff_min: Duration,
@@ -130,6 +140,9 @@ impl Default for Agent {
             poll_time: LONGEST_POLL,
             grace_time: Duration::from_secs(10),
             max_age: Duration::from_secs(60),
+            supervise: Duration::from_secs(5),
+            slots: 1,
+            control: None,
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(30),
             log: LogLevel::Info,
@@ -208,6 +221,12 @@ fn place(file: Option<&Path>) -> String {
 /// The longest grace time: with making safe and the last delivery it must fit into the service manager's patience
 /// (`TimeoutStopSec=` of systemd/outpost-agent.service).
 const LONGEST_GRACE: Duration = Duration::from_secs(60);
+/// How often the server may be looked at while a long verb runs: what it says must be of use, and it must not be hammered.
+const SUPERVISE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The most that may be worked on at once.
+const MOST_SLOTS: u16 = 32;
+/// Processes that the control lane works on at once: each is over at once.
+const CONTROL_SLOTS: usize = 8;
 /// The shortest first pause: below it a dead server is hammered.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -254,10 +273,14 @@ impl Settings {
                 "empty: write a name, or leave the key out to take the host's".to_owned(),
             );
         }
-        for (name, device) in &self.devices {
+        for (name, table) in &self.devices {
+            let device = &table.settings;
             if device.catch_all() {
                 let text = "the agent does not serve shell workers yet: configure the programs with kind = \"command\"";
                 return bad(&format!("devices.{name}.kind"), text.to_owned());
+            }
+            if let Some(problem) = self.lacks_care(&table.care) {
+                return bad(&format!("devices.{name}.{}", problem.0), problem.1);
             }
             if device.slots() > 1 {
                 let text = "the agent runs one program of a device at a time for now: write 1, or configure several devices";
@@ -279,6 +302,17 @@ impl Settings {
             let text = format!("must be at most {}", format_duration(LONGEST_GRACE));
             return bad("agent.grace_time", text);
         }
+        if !(SUPERVISE.0..=SUPERVISE.1).contains(&agent.supervise) {
+            let text = format!(
+                "must be from {} to {}",
+                format_duration(SUPERVISE.0),
+                format_duration(SUPERVISE.1)
+            );
+            return bad("agent.supervise", text);
+        }
+        if agent.slots == 0 || agent.slots > MOST_SLOTS {
+            return bad("agent.slots", format!("must be from 1 to {MOST_SLOTS}"));
+        }
         if agent.backoff_min < SHORTEST_PAUSE {
             let text = format!("must be at least {}", format_duration(SHORTEST_PAUSE));
             return bad("agent.backoff_min", text);
@@ -293,25 +327,64 @@ impl Settings {
         Ok(())
     }
 
+    /// What a hazardous device can't be used with (docs/fence.md, 2 and 3): the key and the problem.
+    fn lacks_care(&self, care: &Care) -> Option<(&'static str, String)> {
+        if !care.hazardous {
+            return None;
+        }
+        let authenticated =
+            ServerUrl::parse(&self.server.url).is_ok_and(|url| url.is_https() || url.is_loopback());
+        if !authenticated && !care.insecure {
+            let text = format!(
+                "replies are not signed, so without TLS anybody on the way can start it: use an https address instead of \
+                 server.url = {:?}, or set insecure = true in this table",
+                self.server.url
+            );
+            return Some(("hazardous", text));
+        }
+        if care.max_age.unwrap_or(self.agent.max_age).is_zero() {
+            let text = "a hazardous device must not take work however old it is: set it to a time, for example \"60s\"";
+            return Some(("max_age", text.to_owned()));
+        }
+        None
+    }
+
     /// Where the agent's own key is.
     pub fn key_file(&self) -> PathBuf {
         let default = || self.agent.state_dir.join("agent.key");
         self.runtime.key_file.clone().unwrap_or_else(default)
     }
 
-    /// The oldest work that verbs may be given that change something.
-    pub fn max_age(&self) -> Option<Duration> {
-        Some(self.agent.max_age).filter(|age| !age.is_zero())
+    /// Where the key of the control lane is.
+    pub fn control_key_file(&self) -> PathBuf {
+        self.key_file().with_extension("control.key")
+    }
+
+    /// What the fence wants to know of a device's verb.
+    pub fn rules(&self, table: &DeviceTable, verb: &Verb) -> Rules {
+        let own = table.care.max_age;
+        let usual = Some(self.agent.max_age).filter(|_| table.settings.goes_stale());
+        Rules {
+            max_age: own.or(usual).filter(|age| !age.is_zero()),
+            repeat: table.settings.repeats(&verb.name),
+            hazardous: table.care.hazardous,
+            require_target: table.care.require_target,
+            queue_wait: table.care.queue_wait,
+        }
     }
 
     /// How a lane works.
-    pub fn lane(&self) -> LaneSettings {
+    pub fn lane(&self, role: Role) -> LaneSettings {
         LaneSettings {
             poll_time: self.agent.poll_time,
             grace_time: self.agent.grace_time,
             backoff_min: self.agent.backoff_min,
             backoff_max: self.agent.backoff_max,
-            slots: 1,
+            supervise: self.agent.supervise,
+            slots: match role {
+                Role::Work => usize::from(self.agent.slots),
+                Role::Control => CONTROL_SLOTS,
+            },
         }
     }
 
@@ -351,7 +424,7 @@ mod tests {
     fn the_shipped_configurations_can_be_used() {
         let real = read(SHIPPED, &[]).unwrap();
         assert_eq!(real.gpio.backend, BackendChoice::Auto);
-        assert!(real.devices["lamp"].needs_gpio());
+        assert!(real.devices["lamp"].settings.needs_gpio());
         assert_eq!(
             real.functions["turn_on_lamp"],
             FunctionSettings::Name("lamp.on".to_owned())
@@ -390,6 +463,9 @@ mod tests {
         );
         all.server.ca_file = None;
         all.colony.key_file = None;
+        assert_eq!(all.agent.control.take(), Some(false));
+        let lamp = all.devices.get_mut("lamp").unwrap();
+        assert_eq!(lamp.care.max_age.take(), Some(plain.agent.max_age), "the usual");
         all.runtime = Runtime {
             runtime_type: all.runtime.runtime_type,
             gpu: all.runtime.gpu,
@@ -418,6 +494,9 @@ mod tests {
                     "poll_time",
                     "grace_time",
                     "max_age",
+                    "supervise",
+                    "slots",
+                    "control",
                     "backoff_min",
                     "backoff_max",
                     "log",
@@ -451,6 +530,33 @@ mod tests {
                 "this test knows every key of [{section}]: {error}"
             );
         }
+    }
+
+    #[test]
+    fn a_hazardous_device_needs_an_authenticated_server_and_an_age_limit() {
+        let with = |url: &str, keys: &str| {
+            let text = SHIPPED
+                .replace("http://hub.local:50080", url)
+                .replace("#hazardous = false", &format!("hazardous = true\n{keys}"));
+            read(&text, &[])
+        };
+        let error = with("http://hub.local:50080", "").unwrap_err();
+        assert!(
+            error.contains("devices.lamp.hazardous")
+                && error.contains("https")
+                && error.contains("insecure = true"),
+            "{error}"
+        );
+        assert!(with("http://hub.local:50080", "insecure = true").is_ok());
+        for url in [
+            "https://hub.local",
+            "http://127.0.0.1:50080",
+            "http://localhost:50080",
+        ] {
+            assert!(with(url, "").is_ok(), "{url}");
+        }
+        let error = with("https://hub.local", "max_age = 0").unwrap_err();
+        assert!(error.contains("devices.lamp.max_age"), "{error}");
     }
 
     #[test]

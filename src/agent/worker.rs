@@ -1,32 +1,37 @@
 //! One lane of the agent: enrol, reconcile, take work, have it done, report.
 //!
 //! ```text
-//! enrol ─> reconcile ─> (a slot is free) ─> assign ─> attempt ─> device ─> verdict ─> outbox ─> delivery
+//! enrol ─> reconcile ─> (a slot is free) ─> assign ─> journal ─> confirm ─> device ─> verdict ─> outbox ─> delivery
 //!   ^__________________________________________|  “not approved” and the like, at any time
 //! ```
 //!
-//! One lane has one identity and one poll. Work waits at the server, not here: it is asked for only while a slot is
-//! free (docs/fence.md, 4). What may be done about an attempt is decided in [`super::fence`].
+//! One lane has one identity and one poll; an agent has one for work and perhaps one for control, which takes only what
+//! answers or stops at once. Work waits at the server, not here: it is asked for only while a slot and the devices that
+//! it may need are free (docs/fence.md, 4). What may be done about an attempt is decided in [`super::fence`].
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
-use super::answers::is_about_membership;
+use super::answers::{self, is_about_membership};
 use super::backoff::{Backoff, Random};
 use super::delivery::{self, LAST_DELIVERY};
 use super::enrolment::Enrolment;
-use super::fence::{self, Attempt, Close, Ending, Lease, Verdict, lease_length, verdict};
-use super::lane::{self, Lane};
+use super::fence::{
+    self, Attempt, Close, Ending, Interrupted, Lease, Seen, Verdict, after_a_crash, lease_length, verdict,
+};
+use super::job::{self, Job};
+use super::journal::{self, Record, Role};
+use super::lane::{End, Lane};
 use super::reconcile;
 use super::registry::{Function, Registry};
+use super::shared::{Shared, exchange};
 use crate::client::{Caller, ClientError, ServerUrl, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
-use crate::device::{Cancellation, Context, Effect, Origin};
-use crate::protocol::model::{Attribute, Process, ProcessState};
+use crate::device::{Cancellation, Effect, Origin, Urgency};
+use crate::protocol::Refusal;
+use crate::protocol::model::{Process, ProcessState};
 
 /// The longest poll there is: proxies cut idle requests after a minute, and a lost one delays a reconcile.
 pub const LONGEST_POLL: Duration = Duration::from_secs(30);
@@ -46,6 +51,8 @@ const RECONCILE_AGAIN: Duration = Duration::from_secs(30);
 const QUICK: Duration = Duration::from_millis(200);
 /// How many such polls in a row are no reason for a pause: each is another runtime that won.
 const QUICK_IN_A_ROW: u32 = 5;
+/// So many processes of old marks are asked about at one reconcile, so that the marks can be forgotten one day.
+const MARKS_TO_ASK: usize = 4;
 /// What jobs that were cancelled may take beyond their devices' own bounds.
 const LAST_JOBS: Duration = Duration::from_secs(30);
 
@@ -62,6 +69,8 @@ pub struct LaneSettings {
     pub backoff_max: Duration,
     /// Attempts that may run at once.
     pub slots: usize,
+    /// How often the server is looked at while a long verb runs.
+    pub supervise: Duration,
 }
 
 /// One lane.
@@ -89,6 +98,9 @@ pub struct Worker {
     lost_until: Option<BootTime>,
     clock_again_at: BootTime,
     trouble: Trouble,
+    /// What a former life did not live to end, and the server must be asked about.
+    interrupted: Vec<journal::Begun>,
+    loaded: bool,
 }
 
 /// How one turn of the loop ended.
@@ -104,14 +116,16 @@ enum Turn {
 impl Worker {
     /// A lane that has not begun. `random` is asked for the jitter of every pause.
     pub fn new(
+        role: Role,
         enrolment: Enrolment,
         registry: Arc<Registry>,
         settings: LaneSettings,
-        clock: SharedClock,
+        shared: Arc<Shared>,
         random: Random,
     ) -> Self {
+        let clock = shared.clock.clone();
         let now = clock.now();
-        let lane = Arc::new(Lane::new(clock.clone(), &settings, random.clone()));
+        let lane = Arc::new(Lane::new(shared, role, &settings, random.clone()));
         let backoff = |min, max| Backoff::new(min, max, random.clone());
         Worker {
             enrolment,
@@ -131,6 +145,8 @@ impl Worker {
             lost_until: Some(now + LONGEST_POLL + POLL_SLACK),
             clock_again_at: now,
             trouble: Trouble::default(),
+            interrupted: Vec::new(),
+            loaded: false,
             settings,
         }
     }
@@ -138,6 +154,7 @@ impl Worker {
     /// Works until `stop`, then lets what runs finish within the grace time, and cancels the rest. When this is done
     /// nothing runs any more; what is not delivered yet is left to [`Worker::settle`].
     pub async fn work(&mut self, stop: &Cancellation) {
+        self.load().await;
         self.start_delivery();
         let mut enrolled = false;
         while !stop.is_cancelled() {
@@ -180,9 +197,131 @@ impl Worker {
         self.start_delivery();
         let left = delivery::drained(&self.lane, self.clock.now() + LAST_DELIVERY).await;
         if left > 0 {
-            tracing::warn!(left, "results are left undelivered");
+            tracing::warn!(
+                left,
+                "results are left undelivered; they are told after the next start"
+            );
+        }
+        // What only rode along would be told twice otherwise.
+        let synced = self.lane.shared.keeper.with(|journal| journal.sync()).await;
+        if let Ok(Err(error)) = synced {
+            tracing::warn!(%error, "not everything is written down");
         }
         left
+    }
+
+    /// Takes over what a former life left: results to be told, and attempts that a crash interrupted.
+    async fn load(&mut self) {
+        if std::mem::replace(&mut self.loaded, true) {
+            return;
+        }
+        let role = self.lane.role;
+        let kept = self.lane.shared.keeper.with(move |journal| {
+            let state = journal.state();
+            let waiting = state.outbox().filter(|report| report.role == role);
+            let unfinished = state.unfinished().iter().filter(|begun| begun.role == role);
+            (
+                waiting.cloned().collect::<Vec<_>>(),
+                unfinished.cloned().collect::<Vec<_>>(),
+            )
+        });
+        // A journal that is gone refuses everything else too.
+        let Ok((waiting, unfinished)) = kept.await else {
+            return;
+        };
+        for report in waiting {
+            self.lane.reload(report);
+        }
+        for begun in unfinished {
+            tracing::warn!(attempt = %begun.attempt, device = begun.device, verb = begun.verb, "was interrupted");
+            self.lane.began(&begun.attempt);
+            if begun.effect != Effect::Read {
+                self.make_safe(&begun.device).await;
+            }
+            self.take_up(begun, None).await;
+        }
+    }
+
+    /// Devices are opened safe; this is for those that a former life left on its way.
+    async fn make_safe(&self, device: &str) {
+        let mut devices = self.registry.devices().iter();
+        if let Some(device) = devices.find(|handle| handle.name() == device)
+            && let Err(error) = device.make_safe().await
+        {
+            tracing::error!(device = device.name(), %error, "not safe after a crash");
+        }
+    }
+
+    /// Takes up an attempt that a crash interrupted; what the server said of it, if it was asked.
+    async fn take_up(&mut self, begun: journal::Begun, seen: Option<(Seen, Option<Process>)>) {
+        let (seen, process) = seen.unzip();
+        let this_boot = self.lane.shared.is_this_boot(&begun.at);
+        let now = self.clock.now();
+        match after_a_crash(begun.effect, begun.lease_end, this_boot, seen, now) {
+            Interrupted::Ask => self.interrupted.push(begun),
+            Interrupted::Again => match process.flatten() {
+                Some(process) => self.begin_again(begun, process).await,
+                None => self.interrupted.push(begun),
+            },
+            Interrupted::Over(verdict) => self.end_interrupted(begun, verdict).await,
+        }
+    }
+
+    async fn end_interrupted(&self, begun: journal::Begun, verdict: Verdict) {
+        let end = End {
+            lease: Self::old_lease(&begun, self.lane.shared.is_this_boot(&begun.at)),
+            attempt: begun.attempt,
+            attributes: Vec::new(),
+            verdict,
+            begun: true,
+        };
+        self.lane.ended(end).await;
+    }
+
+    /// The lease of a former life: over, if that was in another boot.
+    fn old_lease(begun: &journal::Begun, this_boot: bool) -> Option<Lease> {
+        let end = begun.lease_end?;
+        let length = end.saturating_since(begun.at.boot);
+        Some(if this_boot {
+            Lease::new(end, length)
+        } else {
+            Lease::new(BootTime::default(), Duration::ZERO)
+        })
+    }
+
+    async fn begin_again(&mut self, begun: journal::Begun, process: Process) {
+        let lease = Self::old_lease(&begun, true);
+        match self.registry.find(&process.spec.func) {
+            Ok(function) if function.verb.effect == begun.effect => {
+                tracing::info!(attempt = %begun.attempt, "begun again after a crash");
+                let function = function.clone();
+                self.start(process, begun.attempt, function, lease);
+            }
+            // The configuration was changed meanwhile.
+            _ => self.end_interrupted(begun, Verdict::Leave).await,
+        }
+    }
+
+    /// Asks the server about one attempt that a crash interrupted.
+    async fn ask_about_interrupted(&mut self) -> Turn {
+        let Some(begun) = self.interrupted.last().cloned() else {
+            return Turn::On;
+        };
+        let caller = self.caller().clone();
+        let answer = caller.get_process(&begun.attempt.process_id).await;
+        self.lane.shared.observe(&answer);
+        let process = answer.as_ref().map(|timed| &timed.value);
+        let seen = answers::seen(process, &begun.attempt, caller.id());
+        let process = process.ok().cloned();
+        // From here on this turn is not dropped half way: nothing below waits for the network.
+        self.interrupted.pop();
+        self.take_up(begun, Some((seen, process))).await;
+        match answer {
+            Err(error) if !matches!(error.refusal(), Some(Refusal::Unknown)) => {
+                self.failed(&error, "can't ask about what a crash interrupted")
+            }
+            _ => Turn::On,
+        }
     }
 
     fn start_delivery(&mut self) {
@@ -213,10 +352,13 @@ impl Worker {
         while let Some(job) = self.jobs.try_join_next() {
             log_lost_job(job);
         }
+        if !self.interrupted.is_empty() {
+            return self.ask_about_interrupted().await;
+        }
         if self.reconcile_is_due() {
             return self.reconcile().await;
         }
-        if !self.lane.has_room(self.settings.slots) {
+        if !self.has_room() {
             self.wait_for_room().await;
             return Turn::On;
         }
@@ -229,9 +371,23 @@ impl Worker {
         now >= self.reconcile_at || self.lost_until.is_some_and(|until| now >= until)
     }
 
+    /// Whether work may be asked for: a slot is free, and devices that it may need. With one slot that is every device;
+    /// with more, whoever configured them takes the chance that work finds its device busy (docs/fence.md, 4).
+    fn has_room(&self) -> bool {
+        let devices = self.registry.devices();
+        let free = match (self.lane.role, self.settings.slots) {
+            // What it takes does not wait for a device.
+            (Role::Control, _) => true,
+            (Role::Work, 1) => devices.iter().all(|device| !device.is_busy()),
+            (Role::Work, _) => devices.iter().any(|device| !device.is_busy()),
+        };
+        free && self.lane.has_room(self.settings.slots)
+    }
+
     async fn wait_for_room(&mut self) {
         let mut changes = self.lane.changes();
-        if self.lane.has_room(self.settings.slots) {
+        let mut frees = self.lane.shared.frees();
+        if self.has_room() {
             return;
         }
         let wake = self
@@ -240,6 +396,7 @@ impl Worker {
         tokio::select! {
             Some(job) = self.jobs.join_next() => log_lost_job(job),
             _ = changes.changed() => {}
+            _ = frees.changed() => {}
             () = self.clock.sleep_until(wake) => {}
         }
     }
@@ -256,7 +413,7 @@ impl Worker {
                 ProcessState::Running,
             )
             .await;
-        self.lane.observe(&answer);
+        self.lane.shared.observe(&answer);
         let now = self.clock.now();
         let running = match answer {
             Ok(running) => running.value,
@@ -284,25 +441,49 @@ impl Worker {
             self.lost_until = None;
         }
         self.succeeded();
+        if self.lane.role == Role::Work {
+            self.ask_about_marks().await;
+        }
         Turn::On
+    }
+
+    /// Asks about a few processes whose *once* verbs began and of which nobody knows whether the server has closed them for
+    /// good, so that their marks can be forgotten one day (docs/fence.md, 6).
+    async fn ask_about_marks(&self) {
+        let keeper = &self.lane.shared.keeper;
+        let asked = keeper.with(|journal| {
+            let open = journal.state().not_known_final();
+            open.take(MARKS_TO_ASK).collect::<Vec<_>>()
+        });
+        for process_id in asked.await.unwrap_or_default() {
+            let answer = self.caller().get_process(&process_id).await;
+            self.lane.shared.observe(&answer);
+            let is_final = match &answer {
+                Ok(process) => process.value.state.is_final(),
+                Err(error) => matches!(error.refusal(), Some(Refusal::Unknown)),
+            };
+            if is_final {
+                self.lane.shared.note(Record::FinalAtServer { process_id });
+            }
+        }
     }
 
     /// Quick exchanges until the server's clock is known well enough for a long poll, or it does not get better.
     async fn learn_the_clock(&mut self) {
         for _ in 0..CLOCK_TRIES {
             let now = self.clock.now();
-            if self.lane.server_clock(|clock| clock.is_narrow(now)) || now < self.clock_again_at {
+            if self.lane.shared.server_clock(|clock| clock.is_narrow(now)) || now < self.clock_again_at {
                 return;
             }
             let answer = self.caller().client().version().await;
-            self.lane.observe(&answer);
+            self.lane.shared.observe(&answer);
             if answer.is_err() {
                 // The poll will meet the same trouble and say so.
                 return;
             }
         }
         let now = self.clock.now();
-        if !self.lane.server_clock(|clock| clock.is_narrow(now)) {
+        if !self.lane.shared.server_clock(|clock| clock.is_narrow(now)) {
             tracing::warn!("the server's clock can't be told; polls are short until it can");
             self.clock_again_at = now + CLOCK_AGAIN;
         }
@@ -310,7 +491,7 @@ impl Worker {
 
     fn poll_time(&self) -> Duration {
         let now = self.clock.now();
-        if self.lane.server_clock(|clock| clock.is_narrow(now)) {
+        if self.lane.shared.server_clock(|clock| clock.is_narrow(now)) {
             self.settings.poll_time.min(LONGEST_POLL)
         } else {
             self.settings.poll_time.min(BLIND_POLL)
@@ -323,13 +504,13 @@ impl Worker {
         let timeout = i64::try_from(poll.as_secs()).unwrap_or(1).max(1);
         let caller = self.caller().clone();
         let answer = caller.assign(self.colony(), false, timeout).await;
-        self.lane.observe(&answer);
+        self.lane.shared.observe(&answer);
         match answer {
             Ok(Timed { value, stamps }) => {
                 self.quick_in_a_row = 0;
                 self.quick.reset();
                 self.served();
-                self.begin(value, &stamps);
+                self.begin(value, &stamps).await;
                 Turn::On
             }
             Err(ClientError::NothingToAssign(_)) => {
@@ -392,14 +573,14 @@ impl Worker {
         Turn::Pause
     }
 
-    /// Takes on what was assigned, or ends it at once. Does not wait.
-    fn begin(&mut self, process: Process, stamps: &Stamps) {
+    /// Takes on what was assigned, or ends it at once. Waits for nothing.
+    async fn begin(&mut self, process: Process, stamps: &Stamps) {
         let attempt = Attempt::of(&process);
         let length = lease_length(process.spec.max_exec_time);
         let lease = length.map(|length| {
-            let (end, news) = self.lane.server_clock(|clock| {
+            let (end, news) = self.lane.shared.server_clock(|clock| {
                 let before = clock.is_contradicted();
-                let end = clock.lease_end(lane::exchange(stamps), process.start_time, length);
+                let end = clock.lease_end(exchange(stamps), process.start_time, length);
                 (end, clock.is_contradicted() && !before)
             });
             if news {
@@ -409,25 +590,46 @@ impl Worker {
         });
         tracing::info!(%attempt, func = process.spec.func, "assigned");
         self.lane.began(&attempt);
-        match self.examine(&process, &attempt, lease) {
+        match self.examine(&process, lease) {
             Ok(function) => {
-                let job = Job {
-                    effect: function.verb.effect,
-                    function: function.clone(),
-                    process,
-                    attempt,
-                    lease,
-                    lane: self.lane.clone(),
-                    origin: self.origin(),
-                    cancel: self.cancel.clone(),
-                };
-                self.jobs.spawn(job.run());
+                let function = function.clone();
+                self.start(process, attempt, function, lease);
             }
-            Err(verdict) => {
+            Err(refused) => {
+                let verdict = match refused {
+                    NotBegun::Refused(reason, function) => {
+                        job::note_refused(&self.lane, &process, function.as_deref(), &reason);
+                        Verdict::Close(Close::Failed(delivery::storable(&reason)))
+                    }
+                    NotBegun::Over(verdict) => verdict,
+                };
                 tracing::info!(%attempt, ?verdict, "not begun");
-                self.lane.ended(attempt, Vec::new(), lease, verdict);
+                let end = End {
+                    attempt,
+                    attributes: Vec::new(),
+                    lease,
+                    verdict,
+                    begun: false,
+                };
+                self.lane.ended(end).await;
             }
         }
+    }
+
+    /// Has an attempt seen through, beside everything else.
+    fn start(&mut self, process: Process, attempt: Attempt, function: Function, lease: Option<Lease>) {
+        let job = Job {
+            process,
+            attempt,
+            function,
+            lease,
+            lane: self.lane.clone(),
+            caller: self.caller().clone(),
+            origin: Arc::new(self.origin()),
+            supervise: self.settings.supervise,
+            stop: self.cancel.clone(),
+        };
+        self.jobs.spawn(job.run());
     }
 
     /// Where the work comes from, as programs are told.
@@ -445,32 +647,36 @@ impl Worker {
         }
     }
 
-    /// Whether the attempt may begin; else what to do about it.
-    fn examine(
-        &self,
-        process: &Process,
-        attempt: &Attempt,
-        lease: Option<Lease>,
-    ) -> Result<&Function, Verdict> {
-        let failed = |text: String| Verdict::Close(Close::Failed(delivery::storable(&text)));
+    /// Whether the attempt may begin as far as can be told at once; the journal has its say after that.
+    fn examine(&self, process: &Process, lease: Option<Lease>) -> Result<&Function, NotBegun> {
         if self.lane.outbox(|outbox| outbox.holds(&process.id)) {
             // Never acted on again while a result of it waits. Its own end would find no room beside that result.
-            return Err(Verdict::Leave);
+            return Err(NotBegun::Over(Verdict::Leave));
         }
         let function = self
             .registry
             .find(&process.spec.func)
-            .map_err(|unknown| failed(unknown.to_string()))?;
-        let effect = function.verb.effect;
-        fence::refusal(process, effect, function.max_age).map_err(|refused| failed(refused.to_string()))?;
+            .map_err(|unknown| NotBegun::Refused(unknown.to_string(), None))?;
+        let verb = &function.verb;
+        let refused = |reason: String| NotBegun::Refused(reason, Some(Box::new(function.clone())));
+        if self.lane.role == Role::Control && verb.urgency == Urgency::Work {
+            return Err(refused(format!(
+                "{} is work, and this runtime takes only what answers or stops at once; submit it to runtimetype {:?}",
+                function.name,
+                super::enrolment::work_type(&self.enrolment.runtime().runtime_type)
+            )));
+        }
+        fence::refusal(process, verb, &function.rules, self.caller().id())
+            .map_err(|rejection| refused(rejection.to_string()))?;
         if let Some(lease) = lease {
             let end = lease.effective_end(function.device.time_to_safe());
             if self.clock.now() >= end {
-                return Err(verdict(Ending::NeverBegun, effect, Some(lease)));
+                return Err(NotBegun::Over(verdict(
+                    Ending::NeverBegun,
+                    verb.effect,
+                    Some(lease),
+                )));
             }
-        }
-        if effect == Effect::Once && !function.repeat {
-            self.lane.begun(|begun| begun.mark(attempt)).map_err(failed)?;
         }
         Ok(function)
     }
@@ -507,65 +713,12 @@ impl Worker {
     }
 }
 
-/// One attempt on its way.
-struct Job {
-    process: Process,
-    attempt: Attempt,
-    function: Function,
-    effect: Effect,
-    lease: Option<Lease>,
-    lane: Arc<Lane>,
-    origin: Origin,
-    cancel: Cancellation,
-}
-
-impl Job {
-    async fn run(self) {
-        let (ending, attributes) = match AssertUnwindSafe(self.perform()).catch_unwind().await {
-            Ok(ended) => ended,
-            // The device's owner task catches the verb's panics; this one is ours.
-            Err(_) => (
-                Ending::Failed(
-                    "the agent panicked; this is a defect of outpost, please report it".to_owned(),
-                ),
-                Vec::new(),
-            ),
-        };
-        tracing::info!(attempt = %self.attempt, func = self.function.name, ?ending, "ended");
-        if self.effect == Effect::Once {
-            let outcome = match &ending {
-                Ending::Done => "it was done".to_owned(),
-                Ending::Failed(text) | Ending::Stopped(text) => text.clone(),
-                Ending::LeaseOver | Ending::NeverBegun => "its lease ended first".to_owned(),
-            };
-            self.lane
-                .begun(|begun| begun.note(&self.attempt.process_id, outcome));
-        }
-        let verdict = verdict(ending, self.effect, self.lease);
-        self.lane.ended(self.attempt, attributes, self.lease, verdict);
-    }
-
-    async fn perform(&self) -> (Ending, Vec<Attribute>) {
-        let device = &self.function.device;
-        let lease_end = self.lease.map(|lease| lease.effective_end(device.time_to_safe()));
-        let context = Context::new(self.lane.clock.clone())
-            .with_lease(lease_end)
-            .with_cancellation(self.cancel.clone())
-            .with_process(self.attempt.process_id.as_str())
-            .with_origin(self.origin.clone());
-        match device.perform(self.function.call(&self.process), context).await {
-            Ok(outcome) => (
-                Ending::Done,
-                delivery::attributes(&outcome.attributes, &self.process, &self.origin.colony),
-            ),
-            Err(error) => {
-                let text = delivery::storable(&self.function.explain(&error));
-                let stopping = self.cancel.is_cancelled();
-                let attributes = delivery::attributes(error.attributes(), &self.process, &self.origin.colony);
-                (Ending::of_error(&error, text, stopping), attributes)
-            }
-        }
-    }
+/// Why an attempt does not begin.
+enum NotBegun {
+    /// Closed as failed with this reason.
+    Refused(String, Option<Box<Function>>),
+    /// This follows.
+    Over(Verdict),
 }
 
 fn log_lost_job(job: Result<(), tokio::task::JoinError>) {

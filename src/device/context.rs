@@ -116,6 +116,7 @@ pub struct Context {
     clock: SharedClock,
     cancellation: Cancellation,
     end: Option<(BootTime, Limit)>,
+    begin_by: Option<BootTime>,
     progress: Option<ProgressSink>,
     process: Option<Arc<str>>,
     origin: Option<Arc<Origin>>,
@@ -129,6 +130,7 @@ impl Context {
             clock,
             cancellation: Cancellation::new(),
             end: None,
+            begin_by: None,
             progress: None,
             process: None,
             origin: None,
@@ -148,6 +150,13 @@ impl Context {
     #[must_use]
     pub fn with_lease(mut self, end: Option<BootTime>) -> Self {
         self.end = end.map(|at| (at, Limit::Lease));
+        self
+    }
+
+    /// The verb must not begin from this moment on: what allowed it is too old by then (docs/fence.md, section 3).
+    #[must_use]
+    pub fn with_begin_by(mut self, moment: Option<BootTime>) -> Self {
+        self.begin_by = moment;
         self
     }
 
@@ -237,6 +246,18 @@ impl Context {
         }
     }
 
+    /// Whether the verb may begin: asked once, when the device is free for it.
+    ///
+    /// # Errors
+    /// As [`Context::check`], and [`VerbError::TooLateToBegin`].
+    pub fn check_beginning(&self) -> Result<(), VerbError> {
+        self.check()?;
+        match self.begin_by {
+            Some(moment) if self.now() >= moment => Err(VerbError::TooLateToBegin),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits on the clock for `span`, or until the verb has to stop.
     ///
     /// # Errors
@@ -283,6 +304,7 @@ impl fmt::Debug for Context {
         out.debug_struct("Context")
             .field("cancellation", &self.cancellation)
             .field("end", &self.end)
+            .field("begin_by", &self.begin_by)
             .field("process", &self.process)
             .field("origin", &self.origin)
             .field("queue_wait", &self.queue_wait)
@@ -325,6 +347,18 @@ mod tests {
             matches!(context.check(), Err(VerbError::LeaseOver)),
             "the end itself is too late"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_go_on_may_still_be_too_late_to_begin() {
+        let clock = TestClock::new(0);
+        let by = clock.now() + Duration::from_secs(1);
+        let context = Context::new(clock.clone()).with_begin_by(Some(by));
+        assert!(context.check_beginning().is_ok());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(context.check().is_ok());
+        let late = context.check_beginning();
+        assert!(matches!(late, Err(VerbError::TooLateToBegin)), "{late:?}");
     }
 
     #[tokio::test(start_paused = true)]

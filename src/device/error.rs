@@ -38,6 +38,9 @@ pub enum VerbError {
     /// The effective end of the lease was reached before the verb was done (docs/fence.md, section 2).
     #[error("the lease ended before the verb was done; give the process a longer maxexectime")]
     LeaseOver,
+    /// It did not come to begin while it was known that it still may; nothing was done.
+    #[error("it could not begin in time")]
+    TooLateToBegin,
     /// The verb took longer than it ever may, whatever the lease says.
     #[error("not done within {}, the longest this verb may take", format_duration(*max_time))]
     Overran {

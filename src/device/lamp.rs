@@ -127,6 +127,11 @@ struct Wire {
 }
 
 impl Lamp {
+    /// Its `kind` in the configuration.
+    pub const KIND: &'static str = "lamp";
+    /// The verb that switches it off.
+    pub const OFF: &'static str = "off";
+
     /// Takes the line and drives it to the initial level.
     ///
     /// # Errors
@@ -270,7 +275,7 @@ fn verbs(max_pulse: Duration) -> Vec<Verb> {
     };
     vec![
         switch("on", "Switches on.", Effect::Set, Urgency::Work),
-        switch("off", "Switches off; stops a pulse.", Effect::Set, Urgency::Preempt),
+        switch(Lamp::OFF, "Switches off; stops a pulse.", Effect::Set, Urgency::Preempt),
         switch("toggle", "Switches off if it is on, else on.", Effect::Once, Urgency::Work),
         Verb {
             name: "pulse".into(),
@@ -295,7 +300,7 @@ impl Device for Lamp {
     }
 
     fn kind(&self) -> &'static str {
-        "lamp"
+        Lamp::KIND
     }
 
     fn verbs(&self) -> &[Verb] {

@@ -26,6 +26,7 @@ pub mod modbus;
 pub mod owner;
 pub mod serial;
 mod settings;
+mod table;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use context::{Cancellation, Context, Limit, Origin, ProgressSink};
 pub use error::{DeviceError, VerbError};
 pub use owner::{DeviceHandle, Running};
 pub use settings::{DeviceSettings, Hardware, open};
+pub use table::{Care, DeviceTable};
 
 /// What a verb changes in the world; decides whether it may run again after a doubt (docs/fence.md, section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

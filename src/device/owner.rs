@@ -501,7 +501,7 @@ impl Owner {
                 reason: CALLER_GONE.to_owned(),
             });
         }
-        job.context.check()?;
+        job.context.check_beginning()?;
         let fault = self.shared.fault.borrow().clone();
         match fault {
             Some(fault) if job.verb.effect != Effect::Read && job.verb.urgency != Urgency::Preempt => {

@@ -2,10 +2,11 @@
 
 use super::codec::{Reader, Writer};
 use super::record::{
-    Attempt, Begun, Close, Delivery, Distrust, Effect, Ended, Machine, Mark, Moment, Opened, Past, Record,
-    Refused, Report,
+    Attempt, Begun, Close, Delivery, Distrust, Ended, Machine, Mark, Moment, Opened, Past, Record, Refused,
+    Report, Role,
 };
 use crate::clock::BootTime;
+use crate::device::Effect;
 use crate::protocol::Time;
 use crate::protocol::model::{Attribute, AttributeKind};
 
@@ -237,8 +238,24 @@ fn read_attempt(from: &mut Reader<'_>) -> Option<Attempt> {
     })
 }
 
+fn write_role(out: &mut Writer<'_>, role: Role) {
+    out.byte(match role {
+        Role::Work => 0,
+        Role::Control => 1,
+    });
+}
+
+fn read_role(from: &mut Reader<'_>) -> Option<Role> {
+    match from.byte()? {
+        0 => Some(Role::Work),
+        1 => Some(Role::Control),
+        _ => None,
+    }
+}
+
 fn write_begun(out: &mut Writer<'_>, begun: &Begun) {
     write_attempt(out, &begun.attempt);
+    write_role(out, begun.role);
     out.text(&begun.verb);
     out.text(&begun.device);
     out.byte(match begun.effect {
@@ -254,6 +271,7 @@ fn write_begun(out: &mut Writer<'_>, begun: &Begun) {
 fn read_begun(from: &mut Reader<'_>) -> Option<Begun> {
     Some(Begun {
         attempt: read_attempt(from)?,
+        role: read_role(from)?,
         verb: from.text()?,
         device: from.text()?,
         effect: match from.byte()? {
@@ -270,6 +288,7 @@ fn read_begun(from: &mut Reader<'_>) -> Option<Begun> {
 
 pub(super) fn write_report(out: &mut Writer<'_>, report: &Report) {
     write_attempt(out, &report.attempt);
+    write_role(out, report.role);
     match &report.close {
         Close::Successful => out.byte(0),
         Close::Failed(reason) => {
@@ -289,6 +308,7 @@ pub(super) fn write_report(out: &mut Writer<'_>, report: &Report) {
 
 fn read_report(from: &mut Reader<'_>) -> Option<Report> {
     let attempt = read_attempt(from)?;
+    let role = read_role(from)?;
     let close = match from.byte()? {
         0 => Close::Successful,
         1 => Close::Failed(from.text()?),
@@ -303,6 +323,7 @@ fn read_report(from: &mut Reader<'_>) -> Option<Report> {
     }
     Some(Report {
         attempt,
+        role,
         close,
         attributes,
         attached,

@@ -33,13 +33,14 @@ pub use frame::Damage;
 pub use lock::{Lock, LockError};
 pub use opening::{OpenError, Opening, PeekError, peek, start_over};
 pub use record::{
-    Attempt, Begun, Close, Delivery, Distrust, Effect, Ended, MAX_NAME, MAX_PROCESS_ID, MAX_REASON,
-    MAX_RECORD, Machine, Mark, Moment, Opened, Past, Record, Refused, Report, Unfit,
+    Attempt, Begun, Close, Delivery, Distrust, Ended, MAX_NAME, MAX_PROCESS_ID, MAX_REASON, MAX_RECORD,
+    Machine, Mark, Moment, Opened, Past, Record, Refused, Report, Role, Unfit,
 };
 pub use simulated::{Fault, SimulatedDisk, SimulatedStorage, SplitMix64};
 pub use state::{HISTORY, MARK_DAYS, State};
 pub use storage::{FolderStorage, Storage};
 
+use crate::device::Effect;
 use crate::protocol::Time;
 
 /// The journal.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-pub use super::super::fence::Attempt;
+pub use super::super::fence::{Attempt, Close};
 use super::codec::Writer;
 use super::encoding::write_report;
 use crate::clock::{BootTime, Clock};
+use crate::device::Effect;
 use crate::protocol::Time;
 use crate::protocol::identity::sha3_hex;
 use crate::protocol::model::Attribute;
@@ -22,15 +23,14 @@ pub const MAX_NAME: usize = 64;
 /// The longest reason that is kept for `history`, in bytes; the server is told the whole.
 pub const MAX_REASON: usize = 160;
 
-/// What a verb does to the world (docs/fence.md, 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Changes nothing.
-    Read,
-    /// Idempotent: on, off, dim.
-    Set,
-    /// Everything else.
-    Once,
+/// Which of the agent's runtimes something concerns: each has its own key, and only the one that a process was assigned to
+/// may close it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The one that takes work.
+    Work,
+    /// The control lane (docs/fence.md, 4).
+    Control,
 }
 
 /// Which machine a journal belongs to: a hash of its machine id, since machine-id(5) asks not to spread the id itself.
@@ -82,6 +82,8 @@ pub struct Opened {
 pub struct Begun {
     /// For whom.
     pub attempt: Attempt,
+    /// Who was assigned it.
+    pub role: Role,
     /// The function, or the verb of it.
     pub verb: String,
     /// What it acts on.
@@ -107,20 +109,13 @@ pub(super) fn leaves_mark(effect: Effect, repeat: bool) -> bool {
     effect == Effect::Once && !repeat
 }
 
-/// How a process is closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Close {
-    /// As successful.
-    Successful,
-    /// As failed, with the reason.
-    Failed(String),
-}
-
 /// The result of an attempt, to be told to the server: an entry of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Whose result it is.
     pub attempt: Attempt,
+    /// Who was assigned it.
+    pub role: Role,
     /// How to close it.
     pub close: Close,
     /// What is still to be attached before closing, in order.

@@ -3,6 +3,7 @@
 use super::record::*;
 use super::simulated::SplitMix64;
 use crate::clock::BootTime;
+use crate::device::Effect;
 use crate::protocol::Time;
 use crate::protocol::model::{Attribute, AttributeKind};
 
@@ -36,6 +37,7 @@ pub(super) fn attempt(number: usize, retries: i64) -> Attempt {
 pub(super) fn begun(attempt: Attempt, effect: Effect) -> Begun {
     Begun {
         attempt,
+        role: Role::Control,
         verb: "toggle".to_owned(),
         device: "lamp".to_owned(),
         effect,
@@ -55,6 +57,7 @@ pub(super) fn report(attempt: Attempt, close: Close, values: &[&str]) -> Report 
         ..Attribute::default()
     };
     Report {
+        role: Role::Work,
         close,
         attributes: values.iter().enumerate().map(attribute).collect(),
         attached: 0,

@@ -1,7 +1,8 @@
-use super::super::record::{Close, Effect, Refused};
+use super::super::record::{Close, Refused};
 use super::super::samples::{self, BASE, attempt, begun, report};
 use super::super::simulated::SplitMix64;
 use super::*;
+use crate::device::Effect;
 
 fn state(records: impl IntoIterator<Item = Record>) -> State {
     let mut state = State::default();

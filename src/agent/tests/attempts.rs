@@ -169,7 +169,7 @@ async fn a_once_verb_that_could_not_be_closed_in_time_is_not_begun_again() {
 #[tokio::test(start_paused = true)]
 async fn with_repeat_a_once_verb_begins_again() {
     let mut bench = Bench::new();
-    bench.repeat = true;
+    bench.rules.repeat = true;
     bench.start();
     let id = bench.submit("lamp.pulse", &["60s"], 5, 1);
     bench.server.until_state(&id, Running).await;

@@ -1,6 +1,8 @@
 //! A whole lane against a server in the same process, in paused time.
 
 mod attempts;
+mod crashes;
+mod hazardous;
 mod membership;
 mod results;
 mod server;
@@ -12,7 +14,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::enrolment::Enrolment;
+use super::fence::Rules;
+use super::journal::{Journal, Limits, Machine, Moment, Role, SimulatedDisk};
+use super::keeper::Keeper;
 use super::registry::{FunctionSettings, FunctionTable, Registry};
+use super::shared::Shared;
 use super::worker::{LaneSettings, Worker};
 use crate::clock::{BootTime, Clock, TestClock};
 use crate::device::builtin::{Echo, Sleep};
@@ -35,8 +41,11 @@ struct Bench {
     settings: LaneSettings,
     stop: Cancellation,
     with_owner_key: bool,
-    /// Whether every function's configuration says `repeat = true`.
-    repeat: bool,
+    /// What the configuration says of every function.
+    rules: Rules,
+    role: Role,
+    /// Where the journal is.
+    disk: SimulatedDisk,
     odd: Arc<Mutex<OddLog>>,
 }
 
@@ -62,10 +71,16 @@ impl Bench {
                 backoff_min: Duration::from_secs(1),
                 backoff_max: Duration::from_secs(30),
                 slots: 1,
+                supervise: Duration::from_secs(5),
             },
             stop: Cancellation::new(),
             with_owner_key: false,
-            repeat: false,
+            rules: Rules {
+                max_age: Some(Duration::from_secs(60)),
+                ..Rules::default()
+            },
+            role: Role::Work,
+            disk: SimulatedDisk::new(7),
             odd: Arc::default(),
         }
     }
@@ -99,7 +114,7 @@ impl Bench {
     fn registry(&self, devices: &[DeviceHandle]) -> Registry {
         let mut registry = Registry::new();
         for device in devices {
-            registry.add_device(device, Some(Duration::from_secs(60)), |_| self.repeat);
+            registry.add_device(device, |_| self.rules);
         }
         for builtin in [
             Box::new(Sleep::new("sleep")) as Box<dyn Device>,
@@ -123,14 +138,25 @@ impl Bench {
         registry
     }
 
+    fn journal(&self) -> Journal {
+        let opened = Journal::open(
+            Box::new(self.disk.storage()),
+            Moment::of(&*self.clock),
+            &Machine::of("porch"),
+            Limits::default(),
+        );
+        opened.unwrap().0
+    }
+
     fn worker(&self) -> Worker {
         let devices = self.devices();
         let registry = Arc::new(self.registry(&devices));
         Worker::new(
+            self.role,
             self.enrolment(),
             registry,
             self.settings.clone(),
-            self.clock.clone(),
+            Shared::new(self.clock.clone(), Keeper::inline(self.journal())),
             Arc::new(|| 0.75),
         )
     }

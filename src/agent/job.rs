@@ -1,0 +1,328 @@
+//! One attempt on its way: does what its [`Guard`] says and tells it what happened.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::answers;
+use super::delivery;
+use super::fence::{Action, Attempt, Close, Ending, Event, Guard, Lease, Plan, SUPERVISED, Seen, Verdict};
+use super::journal::{Begun, MAX_REASON, Record, Refusal, Refused};
+use super::lane::{End, Lane};
+use super::registry::Function;
+use crate::client::Caller;
+use crate::clock::BootTime;
+use crate::device::{Cancellation, Context, Origin, VerbError};
+use crate::protocol::model::{Attribute, Process};
+
+/// The most that a verb may report while it runs; the rest is left out.
+const PROGRESS_MAX: usize = 30;
+
+/// One attempt, with everything that it needs.
+pub(super) struct Job {
+    pub process: Process,
+    pub attempt: Attempt,
+    pub function: Function,
+    pub lease: Option<Lease>,
+    pub lane: Arc<Lane>,
+    pub caller: Caller,
+    pub origin: Arc<Origin>,
+    /// How often the server is looked at while a long verb runs.
+    pub supervise: Duration,
+    /// The agent stops and the grace time is over.
+    pub stop: Cancellation,
+}
+
+/// Something under way, or nothing.
+type Slot<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
+
+/// Waits for what is under way, for ever if nothing is; empties the slot when it is done.
+async fn done<T>(slot: &mut Slot<'_, T>) -> T {
+    match slot {
+        Some(future) => {
+            let value = future.await;
+            *slot = None;
+            value
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl Job {
+    /// Sees the attempt through to its end and hands that to the lane.
+    pub async fn run(self) {
+        let (verdict, attributes, begun) = match AssertUnwindSafe(self.see_through()).catch_unwind().await {
+            Ok(ended) => ended,
+            // The device's owner task catches the verb's panics; this one is ours.
+            Err(_) => {
+                let text = "the agent panicked; this is a defect of outpost, please report it";
+                (Verdict::Close(Close::Failed(text.to_owned())), Vec::new(), true)
+            }
+        };
+        let Job {
+            attempt, lease, lane, ..
+        } = self;
+        let end = End {
+            attempt,
+            attributes,
+            lease,
+            verdict,
+            begun,
+        };
+        lane.ended(end).await;
+    }
+
+    fn plan(&self) -> Plan {
+        let verb = &self.function.verb;
+        Plan {
+            effect: verb.effect,
+            lease: self.lease,
+            time_to_safe: self.function.device.time_to_safe(),
+            confirm: self.function.rules.guards(verb),
+            supervise: (verb.max_time > SUPERVISED).then_some(self.supervise),
+        }
+    }
+
+    /// What follows, what the verb had to tell, and whether the journal knows the attempt as begun.
+    async fn see_through(&self) -> (Verdict, Vec<Attribute>, bool) {
+        let clock = &self.lane.clock;
+        let progress = Progress::default();
+        let cancel = Cancellation::new();
+        let (mut guard, first) = Guard::new(self.plan());
+        let mut recording: Slot<'_, Event> = None;
+        let mut asking: Slot<'_, Event> = None;
+        let mut acting: Slot<'_, (Event, Vec<Attribute>)> = None;
+        let mut telling: Slot<'_, ()> = None;
+        let mut attributes = Vec::new();
+        let mut begun = false;
+        let mut stopped = false;
+        let mut action = Some(first);
+        loop {
+            match action.take() {
+                Some(Action::Record) => recording = Some(Box::pin(self.record())),
+                Some(Action::Ask) => asking = Some(Box::pin(self.ask())),
+                Some(Action::Act { until, begin_by }) => {
+                    let context = self.context(until, begin_by, &cancel, &progress);
+                    acting = Some(Box::pin(self.act(context)));
+                }
+                Some(Action::Cancel(reason)) => cancel.cancel(reason),
+                Some(Action::Finish(verdict)) => {
+                    tracing::info!(attempt = %self.attempt, func = self.function.name, ?verdict, "ended");
+                    // What could not be told meanwhile is told at the end; a duplicate counts as told.
+                    let mut told: Vec<Attribute> = progress.lock().waiting.drain(..).collect();
+                    told.append(&mut attributes);
+                    return (verdict, told, begun);
+                }
+                None => {}
+            }
+            if telling.is_none() {
+                telling = self.tell(&progress);
+            }
+            let wake = guard.wake();
+            let event = tokio::select! {
+                biased;
+                event = done(&mut recording) => {
+                    begun = event == Event::Recorded;
+                    event
+                }
+                (event, told) = done(&mut acting) => {
+                    attributes = told;
+                    event
+                }
+                event = done(&mut asking) => event,
+                reason = self.stop.cancelled(), if !stopped => {
+                    stopped = true;
+                    Event::Stop(reason.to_string())
+                }
+                () = sleep_until(self, wake) => Event::Wake,
+                () = done(&mut telling) => continue,
+                () = progress.changed.notified(), if telling.is_none() => continue,
+            };
+            action = guard.on(event, clock.now());
+        }
+    }
+
+    /// Writes down that it begins.
+    async fn record(&self) -> Event {
+        let shared = &self.lane.shared;
+        let verb = &self.function.verb;
+        let begun = Begun {
+            attempt: self.attempt.clone(),
+            role: self.lane.role,
+            verb: verb.name.to_string(),
+            device: self.function.device.name().to_owned(),
+            effect: verb.effect,
+            repeat: self.function.rules.repeat,
+            at: shared.moment(),
+            lease_end: self.lease.map(|lease| lease.end),
+        };
+        let answer = shared
+            .keeper
+            .with(move |journal| {
+                // A disk that was full may have room again.
+                let _ = journal.retry();
+                journal.begin(begun)
+            })
+            .await;
+        let refusal = match answer {
+            Ok(Ok(())) => return Event::Recorded,
+            Ok(Err(refusal)) => refusal,
+            Err(gone) => return Event::NotRecorded(self.refuse(gone.to_string())),
+        };
+        Event::NotRecorded(match refusal {
+            // Never acted on again while a result of it waits; and that result will say all there is to say.
+            Refusal::Undelivered | Refusal::OutboxFull => Verdict::Leave,
+            refusal => self.refuse(refusal.to_string()),
+        })
+    }
+
+    /// Refused: for the process and for `history`.
+    fn refuse(&self, reason: String) -> Verdict {
+        note_refused(&self.lane, &self.process, Some(&self.function), &reason);
+        Verdict::Close(Close::Failed(delivery::storable(&reason)))
+    }
+
+    /// Asks the server whether it is still ours.
+    async fn ask(&self) -> Event {
+        let sent_at = self.lane.clock.now();
+        let answer = self.caller.get_process(&self.attempt.process_id).await;
+        self.lane.shared.observe(&answer);
+        let seen = answers::seen(
+            answer.as_ref().map(|timed| &timed.value),
+            &self.attempt,
+            self.caller.id(),
+        );
+        if seen == Seen::Unclear {
+            tracing::debug!(attempt = %self.attempt, "the server does not say whether it is still ours");
+        }
+        Event::Seen(sent_at, seen)
+    }
+
+    fn context(
+        &self,
+        until: Option<BootTime>,
+        begin_by: Option<BootTime>,
+        cancel: &Cancellation,
+        progress: &Progress,
+    ) -> Context {
+        let sink = progress.clone();
+        let (process, colony) = (self.process.clone(), self.origin.colony.clone());
+        Context::new(self.lane.clock.clone())
+            .with_lease(until)
+            .with_begin_by(begin_by)
+            .with_cancellation(cancel.clone())
+            .with_process(self.attempt.process_id.as_str())
+            .with_origin(self.origin.clone())
+            .with_queue_wait(self.function.rules.queue_wait)
+            .with_progress(Arc::new(move |name, value| {
+                let pair = [(name.to_owned(), value.to_owned())];
+                sink.add(delivery::attributes(&pair, &process, &colony));
+            }))
+    }
+
+    /// Has the device perform.
+    async fn act(&self, context: Context) -> (Event, Vec<Attribute>) {
+        let cancel = context.cancellation().clone();
+        let call = self.function.call(&self.process);
+        let attributes =
+            |pairs: &[(String, String)]| delivery::attributes(pairs, &self.process, &self.origin.colony);
+        match self.function.device.perform(call, context).await {
+            Ok(outcome) => (Event::Ended(Ending::Done), attributes(&outcome.attributes)),
+            Err(error) => {
+                let text = delivery::storable(&self.function.explain(&error));
+                if matches!(error, VerbError::Busy { .. } | VerbError::Faulted { .. }) {
+                    note_refused(&self.lane, &self.process, Some(&self.function), &text);
+                }
+                let ending = Ending::of_error(&error, text, cancel.is_cancelled());
+                (Event::Ended(ending), attributes(error.attributes()))
+            }
+        }
+    }
+
+    /// Sends the first thing that the verb reported and was not told yet.
+    fn tell<'a>(&'a self, progress: &Progress) -> Slot<'a, ()> {
+        let first = {
+            let state = progress.lock();
+            state.waiting.front().filter(|_| !state.paused).cloned()?
+        };
+        let progress = progress.clone();
+        Some(Box::pin(async move {
+            let answer = self.caller.add_attribute(&first).await;
+            self.lane.shared.observe(&answer);
+            let mut state = progress.lock();
+            // What can't be told now waits for the end, and what comes after it too: order matters more.
+            match answers::of_attribute(&answer) {
+                super::outbox::Outcome::Later(_) => state.paused = true,
+                _ => {
+                    if state.waiting.front() == Some(&first) {
+                        state.waiting.pop_front();
+                    }
+                }
+            }
+        }))
+    }
+}
+
+async fn sleep_until(job: &Job, moment: Option<BootTime>) {
+    match moment {
+        Some(moment) => job.lane.clock.sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a running verb reports, until it is told.
+#[derive(Clone, Default)]
+struct Progress {
+    state: Arc<Mutex<Reports>>,
+    changed: Arc<tokio::sync::Notify>,
+}
+
+#[derive(Default)]
+struct Reports {
+    waiting: VecDeque<Attribute>,
+    /// So many were reported.
+    count: usize,
+    /// The server did not take one: the rest waits for the end.
+    paused: bool,
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, Reports> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, attributes: Vec<Attribute>) {
+        let mut state = self.lock();
+        for attribute in attributes {
+            state.count += 1;
+            if state.count <= PROGRESS_MAX {
+                state.waiting.push_back(attribute);
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+}
+
+/// Notes for `history` that work was refused.
+pub(super) fn note_refused(lane: &Lane, process: &Process, function: Option<&Function>, reason: &str) {
+    let mut end = reason.len().min(MAX_REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    lane.shared.note(Record::Refused(Refused {
+        process_id: process.id.clone(),
+        verb: function.map_or_else(
+            || process.spec.func.clone(),
+            |function| function.verb.name.to_string(),
+        ),
+        device: function.map_or_else(String::new, |function| function.device.name().to_owned()),
+        reason: reason[..end].to_owned(),
+        wall: lane.shared.moment().wall,
+    }));
+}

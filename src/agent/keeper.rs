@@ -1,0 +1,141 @@
+//! The way to the journal: it waits for the disk, and nothing else here may wait with it.
+//!
+//! A sync on an SD card can take a second, during which leases end and verbs must be stopped; so the journal has a thread
+//! of its own, which sleeps until it is asked. What is asked is done in order.
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::journal::Journal;
+
+/// Done to the journal, one after the other.
+type Task = Box<dyn FnOnce(&mut Journal) + Send>;
+
+/// A handle on the journal of one agent; clones share it. The journal is dropped with the last one.
+#[derive(Clone)]
+pub struct Keeper {
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Thread(mpsc::Sender<Task>),
+    Here(Arc<Mutex<Journal>>),
+}
+
+/// The journal's thread has ended, which only a defect of this program can do: nothing may be begun any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the journal is gone; this is a defect of outpost, please report it, and restart the agent")]
+pub struct Gone;
+
+impl Keeper {
+    /// Gives the journal a thread.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn threaded(journal: Journal) -> std::io::Result<Self> {
+        let (sender, tasks) = mpsc::channel::<Task>();
+        let mut journal = journal;
+        thread::Builder::new()
+            .name("journal".to_owned())
+            // The deepest it goes is encoding a record.
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                while let Ok(task) = tasks.recv() {
+                    task(&mut journal);
+                }
+            })?;
+        Ok(Keeper {
+            way: Way::Thread(sender),
+        })
+    }
+
+    /// Everything happens at once, where it is asked for: for storage that does not wait.
+    pub fn inline(journal: Journal) -> Self {
+        Keeper {
+            way: Way::Here(Arc::new(Mutex::new(journal))),
+        }
+    }
+
+    /// Does something to the journal and gives back what came of it.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn with<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Journal) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        match &self.way {
+            Way::Here(journal) => {
+                let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(task(&mut journal))
+            }
+            Way::Thread(sender) => {
+                let (reply, answer) = oneshot::channel();
+                let task = move |journal: &mut Journal| {
+                    // Whoever asked may have stopped waiting; it is done all the same.
+                    let _ = reply.send(task(journal));
+                };
+                sender.send(Box::new(task)).map_err(|_| Gone)?;
+                answer.await.map_err(|_| Gone)
+            }
+        }
+    }
+
+    /// Has something done to the journal, after what was asked for before; nobody waits for it.
+    pub fn post(&self, task: impl FnOnce(&mut Journal) + Send + 'static) {
+        match &self.way {
+            Way::Here(journal) => task(&mut journal.lock().unwrap_or_else(PoisonError::into_inner)),
+            Way::Thread(sender) => {
+                if sender.send(Box::new(task)).is_err() {
+                    tracing::error!("{Gone}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::{Journal, Limits, Machine, Moment, SimulatedDisk};
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::protocol::Time;
+
+    fn journal() -> Journal {
+        let clock = TestClock::new(0);
+        let disk = SimulatedDisk::new(1);
+        let opened = Journal::open(
+            Box::new(disk.storage()),
+            Moment::of(&*clock),
+            &Machine::of("m"),
+            Limits::default(),
+        );
+        opened.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn both_ways_do_what_is_asked_in_order() {
+        for keeper in [Keeper::inline(journal()), Keeper::threaded(journal()).unwrap()] {
+            keeper.post(|journal| drop(journal.distrust("somebody says so")));
+            let why = keeper.with(|journal| journal.state().distrust().cloned()).await;
+            assert_eq!(why.unwrap().unwrap().to_string(), "somebody says so");
+            keeper.post(|journal| drop(journal.accept(Time::from_unix_nanos(1))));
+            let why = keeper
+                .clone()
+                .with(|journal| journal.state().distrust().cloned())
+                .await;
+            assert_eq!(why, Ok(None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_is_gone_is_said() {
+        let keeper = Keeper::threaded(journal()).unwrap();
+        let died = keeper.with(|_| panic!("a defect")).await;
+        assert_eq!(died, Err::<(), _>(Gone));
+        assert_eq!(keeper.with(|_| ()).await, Err(Gone));
+    }
+}

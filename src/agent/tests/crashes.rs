@@ -1,0 +1,187 @@
+//! An agent that dies and another that starts in its place: on the same disk, at the same server.
+
+use std::time::Duration;
+
+use super::server::Fault;
+use super::{Bench, at};
+use crate::agent::journal::Fault as DiskFault;
+use crate::clock::Clock;
+use crate::device::gpio::Level;
+use crate::protocol::Kind;
+use crate::protocol::model::ProcessState::{Failed, Running, Successful};
+
+/// As a power cut or `kill -9`: nothing is said to anybody.
+async fn crash(bench: &Bench, lane: tokio::task::JoinHandle<usize>) {
+    bench.disk.cut();
+    lane.abort();
+    let _ = lane.await;
+    bench.disk.restart();
+    // Its devices let go of their lines.
+    tokio::task::yield_now().await;
+    bench
+        .clock
+        .sleep_until(bench.now() + Duration::from_millis(1))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_once_verb_that_a_crash_cut_off_is_safe_closed_as_interrupted_and_never_begun_again() {
+    let bench = Bench::new();
+    let lane = bench.start();
+    let id = bench.submit("lamp.pulse", &["30s"], 60, 3);
+    bench.server.until_state(&id, Running).await;
+    bench.clock.sleep_until(at(2.0)).await;
+    crash(&bench, lane).await;
+    bench.start();
+    let ended = bench.server.until_state(&id, Failed).await;
+    assert!(
+        ended.error_message.starts_with("interrupted"),
+        "{}",
+        ended.error_message
+    );
+    assert_eq!(ended.retries, 0, "closed while it was still ours");
+    assert_eq!(
+        bench
+            .lamp_edges()
+            .iter()
+            .filter(|level| **level == Level::On)
+            .count(),
+        1
+    );
+    assert_eq!(bench.lamp_edges().last(), Some(&Level::Off));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_once_verb_of_a_former_life_is_refused_after_its_requeue() {
+    let bench = Bench::new();
+    let lane = bench.start();
+    let id = bench.submit("lamp.pulse", &["30s"], 5, 3);
+    bench.server.until_state(&id, Running).await;
+    bench.clock.sleep_until(at(2.0)).await;
+    crash(&bench, lane).await;
+    // Off until the lease was over and the process put back.
+    bench
+        .server
+        .until(&id, "requeued", |process| process.retries == 1)
+        .await;
+    bench.start();
+    let ended = bench.server.until_state(&id, Failed).await;
+    assert!(
+        ended
+            .error_message
+            .starts_with("already begun in attempt 1: failed: interrupted"),
+        "{}",
+        ended.error_message
+    );
+    assert_eq!(
+        bench
+            .lamp_edges()
+            .iter()
+            .filter(|level| **level == Level::On)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_verb_is_begun_again_while_its_lease_runs_and_else_left_to_the_requeue() {
+    for (off_for, again) in [(1.0, true), (20.0, false)] {
+        let bench = Bench::new();
+        let lane = bench.start();
+        let id = bench.submit("odd.set", &[], 10, 1);
+        bench.server.until_state(&id, Running).await;
+        bench.clock.sleep_until(at(2.0)).await;
+        crash(&bench, lane).await;
+        bench.clock.sleep_until(at(2.0 + off_for)).await;
+        bench.start();
+        bench.clock.sleep_until(at(2.0 + off_for + 1.0)).await;
+        let process = bench.server.process(&id);
+        assert_eq!(process.state, Running, "again, or the second attempt");
+        assert_eq!(process.retries, if again { 0 } else { 1 });
+        assert_eq!(bench.odd_log().began.len(), 2);
+        bench.server.until_state(&id, Failed).await;
+        assert_eq!(bench.server.asked(Kind::CloseFailed), [], "never by the agent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_nobody_would_put_it_back_so_it_is_closed() {
+    let bench = Bench::new();
+    let lane = bench.start();
+    let id = bench.submit("odd.read", &[], -1, 3);
+    bench.server.until_state(&id, Running).await;
+    bench.clock.sleep_until(at(2.0)).await;
+    crash(&bench, lane).await;
+    bench.start();
+    let ended = bench.server.until_state(&id, Failed).await;
+    assert!(
+        ended.error_message.starts_with("interrupted"),
+        "{}",
+        ended.error_message
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_was_not_delivered_is_delivered_by_the_next_life() {
+    for fault in [Fault::Unreachable, Fault::LostAfter] {
+        let bench = Bench::new();
+        let lane = bench.start();
+        bench.clock.sleep_until(at(1.0)).await;
+        for kind in [Kind::AddAttribute, Kind::CloseSuccessful] {
+            bench.server.fault(kind, fault.clone());
+        }
+        let id = bench.submit("lamp.toggle", &[], 600, 0);
+        bench.server.until_state(&id, Running).await;
+        bench.clock.sleep_until(at(1.5)).await;
+        assert_eq!(bench.lamp_edges(), [Level::On]);
+        crash(&bench, lane).await;
+        bench.server.clear_faults();
+        bench.start();
+        bench.server.until_state(&id, Successful).await;
+        assert_eq!(bench.server.out(&id, "state").as_deref(), Some("on"), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_lets_only_reading_through_until_there_is_room() {
+    let bench = Bench::new();
+    bench.start();
+    bench.clock.sleep_until(at(1.0)).await;
+    bench.disk.fail_after(0, DiskFault::Full);
+    for func in ["lamp.on", "lamp.toggle"] {
+        let id = bench.submit(func, &[], 600, 0);
+        let refused = bench.server.until_state(&id, Failed).await;
+        assert!(
+            refused.error_message.contains("free some space"),
+            "{}",
+            refused.error_message
+        );
+    }
+    assert!(bench.lamp_edges().is_empty());
+    let id = bench.submit("lamp.state", &[], 600, 0);
+    bench.server.until_state(&id, Successful).await;
+    bench.disk.heal();
+    let id = bench.submit("lamp.toggle", &[], 600, 0);
+    bench.server.until_state(&id, Successful).await;
+    assert_eq!(bench.lamp_edges(), [Level::On]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_journal_was_lost_once_verbs_wait_for_the_owner() {
+    let bench = Bench::new();
+    let lane = bench.start();
+    let id = bench.submit("lamp.toggle", &[], 600, 0);
+    bench.server.until_state(&id, Successful).await;
+    crash(&bench, lane).await;
+    bench.disk.lose("journal");
+    bench.start();
+    let id = bench.submit("lamp.toggle", &[], 600, 0);
+    let refused = bench.server.until_state(&id, Failed).await;
+    assert!(
+        refused.error_message.contains("outpost-agent journal accept"),
+        "{}",
+        refused.error_message
+    );
+    let id = bench.submit("lamp.on", &[], 600, 0);
+    bench.server.until_state(&id, Successful).await;
+}

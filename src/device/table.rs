@@ -1,0 +1,134 @@
+//! A device's whole table in the configuration: the keys that every kind has, and those of its kind.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::DeviceSettings;
+use super::duration::Span;
+
+/// The table `[devices.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceTable {
+    /// What may be asked of it, and when.
+    pub care: Care,
+    /// What it is and how it is wired.
+    pub settings: DeviceSettings,
+}
+
+/// How careful the fence is with a device (docs/fence.md, 2 to 4).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Care {
+    /// `hazardous`: somebody may be hurt. Confirmed with the server, with a lease, never requeued; see docs/fence.md, 3.
+    pub hazardous: bool,
+    /// `require_target`: a hazardous device takes only work whose `runtimeids` name exactly this runtime (default true).
+    pub require_target: bool,
+    /// `insecure`: a hazardous device may be driven by a server that is not authenticated by TLS.
+    pub insecure: bool,
+    /// `queue_wait`: how long work may wait here for the device while it is busy (default: not at all).
+    #[serde(deserialize_with = "super::duration::deserialize")]
+    pub queue_wait: Duration,
+    /// `max_age`: work that waited longer before it was assigned is refused; 0: never. Without it `agent.max_age`.
+    #[serde(deserialize_with = "some_span")]
+    pub max_age: Option<Duration>,
+}
+
+impl Default for Care {
+    fn default() -> Self {
+        Care {
+            hazardous: false,
+            require_target: true,
+            insecure: false,
+            queue_wait: Duration::ZERO,
+            max_age: None,
+        }
+    }
+}
+
+/// The keys of [`Care`].
+const CARE: [&str; 5] = ["hazardous", "require_target", "insecure", "queue_wait", "max_age"];
+
+fn some_span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Some(Span::deserialize(from)?.0))
+}
+
+impl<'de> Deserialize<'de> for DeviceTable {
+    /// Serde's `flatten` would let unknown keys through, so the keys are parted by hand.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (care, own): (BTreeMap<String, Value>, BTreeMap<String, Value>) =
+            BTreeMap::<String, Value>::deserialize(from)?
+                .into_iter()
+                .partition(|(key, _)| CARE.contains(&key.as_str()));
+        Ok(DeviceTable {
+            care: part(care)?,
+            settings: part(own)?,
+        })
+    }
+}
+
+fn part<T: serde::de::DeserializeOwned, E: Error>(keys: impl Serialize) -> Result<T, E> {
+    serde_json::to_value(keys)
+        .and_then(serde_json::from_value)
+        .map_err(E::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<DeviceTable, String> {
+        let source = config::File::from_str(toml, config::FileFormat::Toml);
+        let file = config::Config::builder().add_source(source).build().unwrap();
+        file.try_deserialize().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_every_kind_has_stands_beside_what_its_kind_has() {
+        let plain = read("kind = \"lamp\"\nline = \"GPIO17\"").unwrap();
+        assert_eq!(plain.care, Care::default());
+        let table = read(
+            "kind = \"lamp\"\nline = \"GPIO17\"\nhazardous = true\nrequire_target = false\ninsecure = true\n\
+             queue_wait = \"2s\"\nmax_age = 30",
+        )
+        .unwrap();
+        assert_eq!(table.settings, plain.settings);
+        let care = Care {
+            hazardous: true,
+            require_target: false,
+            insecure: true,
+            queue_wait: Duration::from_secs(2),
+            max_age: Some(Duration::from_secs(30)),
+        };
+        assert_eq!(table.care, care);
+        // As the environment gives them: everything is text.
+        let text = read("kind = \"lamp\"\nline = \"GPIO17\"\nmax_age = \"0\"").unwrap();
+        assert_eq!(text.care.max_age, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_refused_by_name() {
+        let error = read("kind = \"lamp\"\nline = \"GPIO17\"\nhazardus = true").unwrap_err();
+        assert!(error.contains("unknown field `hazardus`"), "{error}");
+        let error = read("kind = \"lamp\"\nline = \"GPIO17\"\nqueue_wait = \"soon\"").unwrap_err();
+        assert!(error.contains("\"soon\" is not a duration"), "{error}");
+        let error = read("kind = \"lamp\"\nline = \"GPIO17\"\nhazardous = \"perhaps\"").unwrap_err();
+        assert!(error.contains("perhaps"), "{error}");
+        let error = read("line = \"GPIO17\"").unwrap_err();
+        assert!(error.contains("kind"), "{error}");
+    }
+
+    #[test]
+    fn every_key_of_care_is_known() {
+        let error = read("kind = \"echo\"\nno_such_key = 1").unwrap_err();
+        assert!(!error.contains("hazardous"), "{error}");
+        let care = serde_json::from_value::<Care>(serde_json::json!({ "no_such_key": 1 })).unwrap_err();
+        for key in CARE {
+            assert!(care.to_string().contains(&format!("`{key}`")), "{key}: {care}");
+        }
+        assert_eq!(care.to_string().matches('`').count(), 2 * (CARE.len() + 1));
+    }
+}
