@@ -85,6 +85,81 @@ args = ["-c", "echo tried; exit 3"]
     assert!(process.error_message.contains('3'), "{}", process.error_message);
 }
 
+/// `slots`: programs side by side, and as many processes at once.
+#[tokio::test]
+async fn programs_run_side_by_side_in_their_slots() {
+    let rig = Rig::start().await;
+    let more = r#"
+slots = 3
+[devices.box]
+kind = "command"
+slots = 2
+[devices.box.functions.meet]
+program = "/bin/sh"
+args = ["-c", "touch $MINE; until [ -e $OTHER ]; do sleep 0.02; done"]
+"#;
+    let _agent = run_agent(&rig.configure("boxed", more));
+    let file = |name: &str| rig.folder.path().join(name).display().to_string();
+    let mut ids = Vec::new();
+    for (mine, other) in [("a", "b"), ("b", "a")] {
+        let mut spec = rig.spec("box.meet", &[], 30, 0);
+        spec.env.insert("MINE".into(), file(mine));
+        spec.env.insert("OTHER".into(), file(other));
+        ids.push(rig.submit(&spec).await);
+    }
+    for id in ids {
+        // Each ends only once the other runs as well.
+        rig.successful(&id).await;
+    }
+}
+
+/// `kind = "shell-worker"`: the function is the program (docs/protocol/runtime-dialect.md, section 6).
+#[tokio::test]
+async fn a_shell_worker_runs_what_nothing_else_is_configured_for() {
+    let rig = Rig::start().await;
+    let _agent = run_agent(&rig.configure("shell", "[devices.sh]\nkind = \"shell-worker\"\n"));
+    let id = rig.submit(&rig.spec("lamp.on", &[], 30, 0)).await;
+    assert_eq!(out(&rig.successful(&id).await, "state"), Some("on"));
+    let id = rig.submit(&rig.spec("printf", &["%s-%s", "a", "b"], 30, 0)).await;
+    assert_eq!(out(&rig.successful(&id).await, "output"), Some("a-b"));
+    let id = rig.submit(&rig.spec("no-such-program", &[], 30, 0)).await;
+    assert_eq!(rig.failed(&id).await.error_message, "Process failed");
+}
+
+/// A second runtime for what answers or stops at once, past a queue of work.
+#[tokio::test]
+async fn the_control_lane_stops_what_runs_past_everything_that_waits() {
+    let rig = Rig::start().await;
+    let agent = run_agent(&rig.configure("porch", "control = true"));
+    agent.logged("enrolled as porch.control").await;
+    let long = rig.submit(&rig.spec("lamp.pulse", &["60s"], 120, 0)).await;
+    rig.process_until(&long, |process| process.state == ProcessState::Running)
+        .await;
+    assert_eq!(agent.line(0, "edge "), "edge GPIO17 on");
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        waiting.push(rig.submit(&rig.spec("lamp.pulse", &["100ms"], 120, 0)).await);
+    }
+    let mut state = rig.spec("lamp.state", &[], 10, 0);
+    state.conditions.runtime_type = "cli.control".to_owned();
+    let state = rig.submit(&state).await;
+    assert_eq!(out(&rig.successful(&state).await, "state"), Some("on"));
+    let mut off = rig.spec("lamp.off", &[], 10, 0);
+    off.conditions.runtime_type = "cli.control".to_owned();
+    let off = rig.submit(&off).await;
+    let off = rig.successful(&off).await;
+    let stopped = rig.failed(&long).await;
+    assert!(
+        stopped.error_message.contains("stopped by lamp.off"),
+        "{}",
+        stopped.error_message
+    );
+    assert!(off.start_time < stopped.end_time);
+    for id in waiting {
+        rig.successful(&id).await;
+    }
+}
+
 #[tokio::test]
 async fn an_overrunning_sleep_goes_back_three_times_and_then_fails() {
     let rig = Rig::start().await;

@@ -113,8 +113,12 @@ impl Hub {
     }
 
     /// Adds and approves a runtime that the test itself plays.
+    fn secret(secret: &str) -> PrivateKey {
+        PrivateKey::from_hex(&secret.repeat(32)).unwrap()
+    }
+
     async fn worker(&self, name: &str, secret: &str) -> Caller {
-        let key = PrivateKey::from_hex(&secret.repeat(32)).unwrap();
+        let key = Self::secret(secret);
         let done = self
             .outpost(&[
                 "runtime",
@@ -494,6 +498,71 @@ async fn run_finds_the_runtime_by_its_name() {
         .await;
     assert_eq!(code(&misfit), 2);
     assert!(err(&misfit).contains("never be executed"), "{}", err(&misfit));
+}
+
+/// `run` sends what answers or stops at once to the control lane, if the worker has one that may work.
+#[tokio::test]
+async fn run_picks_the_control_lane_by_itself() {
+    let hub = Hub::with_operator().await;
+    let (work, control) = (Hub::secret("33"), Hub::secret("44"));
+    let (id, control_id) = (work.id(), control.id());
+    let add = [
+        "runtime",
+        "add",
+        "--id",
+        &id,
+        "--name",
+        "porch",
+        "--type",
+        "cli",
+        "--control-id",
+        &control_id,
+    ];
+    let added = hub.outpost(&add).await;
+    assert_eq!(code(&added), 0, "{added:?}");
+    assert!(
+        out(&added).contains(&id) && out(&added).contains(&control_id),
+        "{}",
+        out(&added)
+    );
+    let target = |output: &Output| {
+        let process: serde_json::Value = serde_json::from_str(&out(output)).unwrap();
+        let spec = &process["spec"];
+        (
+            spec["conditions"]["runtimetype"].as_str().unwrap().to_owned(),
+            spec["maxwaittime"].as_i64().unwrap(),
+            spec["conditions"]["runtimeids"].clone(),
+        )
+    };
+    // One approval, by the name, covers both.
+    let approved = hub.outpost(&["runtime", "approve", "porch"]).await;
+    assert!(
+        out(&approved).contains(&id) && out(&approved).contains(&control_id),
+        "{}",
+        out(&approved)
+    );
+
+    let off = hub
+        .configured(&["run", "lamp.off", "--runtime", "porch", "--json"])
+        .await;
+    let ids = serde_json::json!([control_id]);
+    assert_eq!(target(&off), ("cli.control".to_owned(), 10, ids));
+    let on = hub
+        .configured(&["run", "lamp.on", "--runtime", "porch", "--json"])
+        .await;
+    assert_eq!(target(&on), ("cli".to_owned(), 30, serde_json::json!([id])));
+    let any = hub
+        .configured(&["run", "lamp.off", "--type", "cli", "--wait-time", "5", "--json"])
+        .await;
+    assert_eq!(target(&any).0, "cli.control");
+    assert_eq!(target(&any).1, 5);
+    // One that may not work is not asked.
+    let rejected = hub.outpost(&["runtime", "reject", &control_id]).await;
+    assert_eq!(code(&rejected), 0, "{rejected:?}");
+    let off = hub
+        .configured(&["run", "lamp.off", "--runtime", "porch", "--json"])
+        .await;
+    assert_eq!(target(&off).0, "cli");
 }
 
 #[tokio::test]

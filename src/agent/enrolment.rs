@@ -31,6 +31,8 @@ pub struct Enrolment {
     owner: Option<Caller>,
     runtime: Runtime,
     told: Option<Standing>,
+    /// The id of the other runtime of this agent: the control lane's, if this one works.
+    control: Option<String>,
 }
 
 /// Where we stand with the colony.
@@ -59,19 +61,6 @@ pub fn fingerprint(id: &str) -> String {
     groups.join("-")
 }
 
-/// What the control lane's runtime adds to the name and the type of the one that works (docs/fence.md, 4).
-const CONTROL: &str = ".control";
-
-/// The control lane's name or type beside those of the runtime that works.
-pub fn control_of(name_or_type: &str) -> String {
-    format!("{name_or_type}{CONTROL}")
-}
-
-/// The other way round.
-pub fn work_type(control_type: &str) -> &str {
-    control_type.strip_suffix(CONTROL).unwrap_or(control_type)
-}
-
 /// A word as a shell takes it unchanged.
 fn shell_word(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:/@%+=".contains(letter);
@@ -95,7 +84,15 @@ impl Enrolment {
             owner,
             runtime,
             told: None,
+            control: None,
         }
+    }
+
+    /// The same, with a control lane of this id that is let in together with it.
+    #[must_use]
+    pub fn with_control(mut self, id: &str) -> Self {
+        self.control = Some(id.to_owned());
+        self
     }
 
     /// Who signs for the runtime.
@@ -111,8 +108,10 @@ impl Enrolment {
     /// The exact command by which the colony's owner lets this runtime in. It names the colony, so that somebody with
     /// another one configured is told so, and does not let the runtime into that.
     pub fn add_command(&self) -> String {
+        let control = self.control.as_ref();
+        let control = control.map_or_else(String::new, |id| format!(" --control-id {id}"));
         format!(
-            "outpost runtime add --id {} --name {} --type {} --approve --colony {}",
+            "outpost runtime add --id {}{control} --name {} --type {} --approve --colony {}",
             self.runtime.id,
             shell_word(&self.runtime.name),
             shell_word(&self.runtime.runtime_type),
@@ -128,7 +127,15 @@ impl Enrolment {
         let Runtime {
             id, name, colony_id, ..
         } = &self.runtime;
-        let who = format!("{name} ({id}, fingerprint {})", fingerprint(id));
+        let mut who = format!("{name} ({id}, fingerprint {})", fingerprint(id));
+        let mut ids = id.clone();
+        if let Some(control) = &self.control {
+            who.push_str(&format!(
+                " with its control lane ({control}, fingerprint {})",
+                fingerprint(control)
+            ));
+            ids.push_str(&format!(" {control}"));
+        }
         Some(match standing {
             Standing::Approved => format!("enrolled as {who} in colony {colony_id}"),
             Standing::Absent => format!(
@@ -136,11 +143,11 @@ impl Enrolment {
                 self.add_command()
             ),
             Standing::Pending => format!(
-                "{who} waits for the approval of the owner of colony {colony_id}: outpost runtime approve {id}"
+                "{who} waits for the approval of the owner of colony {colony_id}: outpost runtime approve {ids}"
             ),
             Standing::Rejected => format!(
                 "{who} was rejected by the owner of colony {colony_id} and waits; to let it work again: \
-                 outpost runtime approve {id}"
+                 outpost runtime approve {ids}"
             ),
             Standing::Elsewhere => format!(
                 "{who} is registered in another colony than {colony_id}; check [colony] id, or give the agent another \

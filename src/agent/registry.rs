@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::fence::Rules;
-use crate::device::{Call, DeviceHandle, Effect, Verb, VerbError};
+use crate::device::command::{Pool, ShellWorker};
+use crate::device::{Call, Effect, Verb, VerbError};
 use crate::protocol::model::{AttributeKind, Process, SUBMISSION_ID};
 
 /// Another name for a function: `turn_on_lamp = "lamp.on"`, or with arguments of its own:
@@ -57,20 +58,30 @@ impl FunctionSettings {
 pub struct Function {
     /// What processes call it.
     pub name: String,
-    /// The device that does it.
-    pub device: DeviceHandle,
+    /// The device that does it, or several of one name.
+    pub device: Pool,
     /// What the device does.
     pub verb: Verb,
     /// Arguments where a process gives none.
     pub default_args: Vec<String>,
     /// What the configuration says about it.
     pub rules: Rules,
+    /// It stands for whatever is called: a process's function is the program to run (docs/protocol/runtime-dialect.md,
+    /// section 6).
+    catches_all: bool,
 }
 
 impl Function {
     /// The call that a process makes.
     pub fn call(&self, process: &Process) -> Call {
         let given = process.spec.args.clone().unwrap_or_default();
+        if self.catches_all {
+            let mut attributes = process.spec.env.clone();
+            let all = process.attributes.iter();
+            attributes.extend(all.map(|attribute| (attribute.key.clone(), attribute.value.clone())));
+            attributes.remove(SUBMISSION_ID);
+            return ShellWorker::call(&process.spec.func, &given, attributes);
+        }
         let mut env = process.spec.env.clone();
         // The server rebuilds `env` from the attributes; another may send them only there.
         for attribute in &process.attributes {
@@ -142,7 +153,9 @@ pub struct UnknownFunction {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     functions: BTreeMap<String, Function>,
-    devices: Vec<DeviceHandle>,
+    /// What answers for everything else.
+    catch_all: Option<Function>,
+    devices: Vec<Pool>,
 }
 
 impl Registry {
@@ -152,38 +165,38 @@ impl Registry {
     }
 
     /// Adds every verb of a device as `DEVICE.verb`, each under its rules.
-    pub fn add_device(&mut self, device: &DeviceHandle, rules: impl Fn(&Verb) -> Rules) {
+    pub fn add_device(&mut self, device: &Pool, rules: impl Fn(&Verb) -> Rules) {
         for verb in device.verbs() {
             let name = format!("{}.{}", device.name(), verb.name);
-            self.insert(name, device, verb, rules(verb));
+            self.insert(function(name, device, verb, rules(verb)));
         }
         self.devices.push(device.clone());
     }
 
     /// Adds every verb of a device under its bare name: `sleep`, `echo`.
-    pub fn add_builtin(&mut self, device: &DeviceHandle) {
+    pub fn add_builtin(&mut self, device: &Pool) {
         for verb in device.verbs() {
-            self.insert(verb.name.to_string(), device, verb, Rules::default());
+            self.insert(function(verb.name.to_string(), device, verb, Rules::default()));
         }
         self.devices.push(device.clone());
     }
 
-    fn insert(&mut self, name: String, device: &DeviceHandle, verb: &Verb, rules: Rules) {
-        let function = Function {
-            name: name.clone(),
-            device: device.clone(),
-            verb: verb.clone(),
-            default_args: Vec::new(),
-            rules: Rules {
-                max_age: rules.max_age.filter(|_| verb.effect != Effect::Read),
-                ..rules
-            },
-        };
-        self.functions.insert(name, function);
+    /// Lets a device answer for every function that there is not otherwise.
+    pub fn add_catch_all(&mut self, device: &Pool, rules: impl Fn(&Verb) -> Rules) {
+        if let [verb] = device.verbs() {
+            let mut function = function(device.name().to_owned(), device, verb, rules(verb));
+            function.catches_all = true;
+            self.catch_all = Some(function);
+        }
+        self.devices.push(device.clone());
+    }
+
+    fn insert(&mut self, function: Function) {
+        self.functions.insert(function.name.clone(), function);
     }
 
     /// Every device.
-    pub fn devices(&self) -> &[DeviceHandle] {
+    pub fn devices(&self) -> &[Pool] {
         &self.devices
     }
 
@@ -219,7 +232,8 @@ impl Registry {
     /// # Errors
     /// [`UnknownFunction`], with the list of those there are.
     pub fn find(&self, func: &str) -> Result<&Function, UnknownFunction> {
-        self.functions.get(func).ok_or_else(|| UnknownFunction {
+        let found = self.functions.get(func).or(self.catch_all.as_ref());
+        found.ok_or_else(|| UnknownFunction {
             func: func.chars().take(200).collect(),
             known: self.names().map(str::to_owned).collect(),
         })
@@ -228,5 +242,19 @@ impl Registry {
     /// The names of all functions, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.functions.keys().map(String::as_str)
+    }
+}
+
+fn function(name: String, device: &Pool, verb: &Verb, rules: Rules) -> Function {
+    Function {
+        name,
+        device: device.clone(),
+        verb: verb.clone(),
+        default_args: Vec::new(),
+        rules: Rules {
+            max_age: rules.max_age.filter(|_| verb.effect != Effect::Read),
+            ..rules
+        },
+        catches_all: false,
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::backoff::Random;
-use super::enrolment::{Enrolment, control_of};
+use super::enrolment::Enrolment;
 use super::journal::{FolderStorage, Journal, Limits, LockError, Machine, Moment, OpenError, Opening, Role};
 use super::keeper::Keeper;
 use super::registry::{BadFunction, Registry};
@@ -15,10 +15,12 @@ use super::worker::Worker;
 use crate::client::{BadServerUrl, BadTrust, Client, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
 use crate::device::builtin::{Echo, Sleep};
+use crate::device::command::Pool;
 use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
 use crate::device::lamp::Lamp;
-use crate::device::{self, Cancellation, DeviceError, DeviceHandle, Hardware, Urgency, owner};
+use crate::device::{self, Cancellation, DeviceError, Hardware, Urgency, Verb, owner};
 use crate::keyfile::{self, KeyFileError};
+use crate::protocol::control::control_of;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::Runtime;
 
@@ -76,7 +78,7 @@ pub struct Agent {
     work: Worker,
     /// The lane of what answers or stops at once, where one is needed (docs/fence.md, 4).
     control: Option<Worker>,
-    devices: Vec<DeviceHandle>,
+    registry: Arc<Registry>,
 }
 
 /// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names.
@@ -85,7 +87,7 @@ fn open_devices(
     choice: BackendChoice,
     board: &SimulatedBoard,
     clock: &SharedClock,
-) -> Result<(Vec<DeviceHandle>, Registry), StartError> {
+) -> Result<Registry, StartError> {
     let needs_gpio = settings.devices.values().any(|table| table.settings.needs_gpio());
     let gpio = if needs_gpio {
         Some(open_backend(choice, board)?)
@@ -96,23 +98,28 @@ fn open_devices(
         clock: clock.clone(),
         gpio,
     };
-    let mut devices = Vec::new();
     let mut registry = Registry::new();
     for (name, table) in &settings.devices {
-        let handle = owner::spawn(device::open(name, &table.settings, &hardware)?, clock.clone());
-        registry.add_device(&handle, |verb| settings.rules(table, verb));
-        devices.push(handle);
+        let open = || device::open(name, &table.settings, &hardware);
+        let opened: Result<Vec<_>, _> = (0..table.settings.slots().max(1)).map(|_| open()).collect();
+        let Some(device) = Pool::spawn(opened?, clock) else {
+            continue;
+        };
+        let rules = |verb: &Verb| settings.rules(table, verb);
+        if table.settings.catch_all() {
+            registry.add_catch_all(&device, rules);
+        } else {
+            registry.add_device(&device, rules);
+        }
     }
     for builtin in [
         Box::new(Sleep::new("sleep")) as Box<dyn device::Device>,
         Box::new(Echo::new("echo")),
     ] {
-        let handle = owner::spawn(builtin, clock.clone());
-        registry.add_builtin(&handle);
-        devices.push(handle);
+        registry.add_builtin(&Pool::of_one(owner::spawn(builtin, clock.clone())));
     }
     registry.add_names(&settings.functions)?;
-    Ok((devices, registry))
+    Ok(registry)
 }
 
 /// Whether the configuration can be used, without touching hardware, files or the network: devices are opened on a
@@ -150,7 +157,7 @@ impl Agent {
         let url = ServerUrl::parse(&settings.server.url)?;
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
-        let (devices, registry) = open_devices(settings, settings.gpio.backend, board, &clock)?;
+        let registry = open_devices(settings, settings.gpio.backend, board, &clock)?;
         let control_key = if settings.agent.control.unwrap_or_else(|| needs_control(&registry)) {
             let key = keyfile::load_or_create(&settings.control_key_file());
             Some(key.map_err(StartError::ControlKey)?)
@@ -184,18 +191,21 @@ impl Agent {
             Enrolment::new(client.with_key(key), owner, runtime)
         };
         let runtime = describe(settings);
-        let control = control_key.map(|key| {
+        let mut work = enrolment(key, runtime.clone());
+        let mut control = None;
+        if let Some(key) = control_key {
+            work = work.with_control(&key.id());
             let runtime = Runtime {
                 name: control_of(&runtime.name),
                 runtime_type: control_of(&runtime.runtime_type),
-                ..runtime.clone()
+                ..runtime
             };
-            worker(Role::Control, enrolment(key, runtime))
-        });
+            control = Some(worker(Role::Control, enrolment(key, runtime)));
+        }
         Ok(Agent {
-            work: worker(Role::Work, enrolment(key, runtime)),
+            work: worker(Role::Work, work),
             control,
-            devices,
+            registry,
         })
     }
 
@@ -208,7 +218,7 @@ impl Agent {
             }
             None => self.work.work(&stop).await,
         }
-        for device in &self.devices {
+        for device in self.registry.devices() {
             if let Err(error) = device.shutdown().await {
                 tracing::error!(device = device.name(), %error, "not safe");
             }

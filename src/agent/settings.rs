@@ -273,18 +273,27 @@ impl Settings {
                 "empty: write a name, or leave the key out to take the host's".to_owned(),
             );
         }
+        let mut catch_all: Option<&String> = None;
         for (name, table) in &self.devices {
             let device = &table.settings;
-            if device.catch_all() {
-                let text = "the agent does not serve shell workers yet: configure the programs with kind = \"command\"";
-                return bad(&format!("devices.{name}.kind"), text.to_owned());
+            if device.catch_all()
+                && let Some(other) = catch_all.replace(name)
+            {
+                let text = format!(
+                    "only one device can answer for every function, and devices.{other} does already"
+                );
+                return bad(&format!("devices.{name}.kind"), text);
             }
             if let Some(problem) = self.lacks_care(&table.care) {
                 return bad(&format!("devices.{name}.{}", problem.0), problem.1);
             }
-            if device.slots() > 1 {
-                let text = "the agent runs one program of a device at a time for now: write 1, or configure several devices";
-                return bad(&format!("devices.{name}.slots"), text.to_owned());
+            if device.slots() > self.agent.slots {
+                let text = format!(
+                    "the agent works on {} at once (agent.slots), so {} would never be used",
+                    self.agent.slots,
+                    device.slots()
+                );
+                return bad(&format!("devices.{name}.slots"), text);
             }
         }
         let agent = &self.agent;
@@ -631,14 +640,14 @@ mod tests {
         }
         for (device, key, help) in [
             (
-                "kind = \"shell-worker\"",
-                "devices.box.kind",
-                "kind = \"command\"",
+                "kind = \"shell-worker\"\n[devices.box2]\nkind = \"shell-worker\"",
+                "devices.box2.kind",
+                "devices.box does already",
             ),
             (
                 "kind = \"command\"\nslots = 2\n[devices.box.functions.now]\nprogram = \"/bin/date\"",
                 "devices.box.slots",
-                "write 1",
+                "works on 1 at once (agent.slots)",
             ),
         ] {
             let error = read(&format!("{SHIPPED}\n[devices.box]\n{device}"), &[]).unwrap_err();

@@ -30,8 +30,8 @@ use super::shared::{Shared, exchange};
 use crate::client::{Caller, ClientError, ServerUrl, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
 use crate::device::{Cancellation, Effect, Origin, Urgency};
-use crate::protocol::Refusal;
 use crate::protocol::model::{Process, ProcessState};
+use crate::protocol::{Refusal, control};
 
 /// The longest poll there is: proxies cut idle requests after a minute, and a lost one delays a reconcile.
 pub const LONGEST_POLL: Duration = Duration::from_secs(30);
@@ -663,7 +663,7 @@ impl Worker {
             return Err(refused(format!(
                 "{} is work, and this runtime takes only what answers or stops at once; submit it to runtimetype {:?}",
                 function.name,
-                super::enrolment::work_type(&self.enrolment.runtime().runtime_type)
+                control::work_type(&self.enrolment.runtime().runtime_type)
             )));
         }
         fence::refusal(process, verb, &function.rules, self.caller().id())

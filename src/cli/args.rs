@@ -13,6 +13,8 @@ use crate::protocol::model::ProcessState;
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:50080";
 /// Seconds that `run` lets its process wait in the queue: a lamp switched much later is worse than not at all.
 pub const DEFAULT_WAIT_TIME: i64 = 30;
+/// The same for a control lane: what stops or answers is meant for now.
+pub const CONTROL_WAIT_TIME: i64 = 10;
 /// Seconds that `run` gives to one execution.
 pub const DEFAULT_EXEC_TIME: i64 = 60;
 /// How often `run` lets an overrun execution start again.
@@ -148,6 +150,13 @@ pub enum ColonyCommand {
     List,
 }
 
+fn wait_time_help() -> String {
+    format!(
+        "Seconds from now on in which it may wait in the queue, also for another try; -1: without limit [default: \
+         {DEFAULT_WAIT_TIME}; {CONTROL_WAIT_TIME} for verbs of a control lane]"
+    )
+}
+
 /// `outpost runtime …`
 #[derive(Debug, Subcommand)]
 pub enum RuntimeCommand {
@@ -162,6 +171,9 @@ pub enum RuntimeCommand {
         /// Its type: processes name the type that may execute them
         #[arg(long = "type", value_name = "TYPE", value_parser = NonEmptyStringValueParser::new())]
         runtime_type: String,
+        /// The id of its control lane, which is added as NAME.control of type TYPE.control
+        #[arg(long, value_name = "ID")]
+        control_id: Option<String>,
         /// Approve it as well: without, it may not work
         #[arg(long)]
         approve: bool,
@@ -230,9 +242,9 @@ pub struct Run {
     /// Environment for the function, may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub env: Vec<(String, String)>,
-    /// Seconds from now on in which it may wait in the queue, also for another try; -1: without limit
-    #[arg(long, value_name = "S", default_value_t = DEFAULT_WAIT_TIME, allow_negative_numbers = true, value_parser = limit)]
-    pub wait_time: i64,
+    /// As the help says.
+    #[arg(long, value_name = "S", help = wait_time_help(), allow_negative_numbers = true, value_parser = limit)]
+    pub wait_time: Option<i64>,
     /// Seconds that one execution may last; -1: without limit
     #[arg(long, value_name = "S", default_value_t = DEFAULT_EXEC_TIME, allow_negative_numbers = true, value_parser = limit)]
     pub exec_time: i64,
@@ -351,7 +363,7 @@ mod tests {
         else {
             panic!("not run");
         };
-        assert_eq!((run.wait_time, run.exec_time, run.retries), (30, 60, 0));
+        assert_eq!((run.wait_time, run.exec_time, run.retries), (None, 60, 0));
         assert_eq!(run.args, ["1s", "-5"]);
         assert!(run.waiting.wait);
         let Command::Run(run) =

@@ -10,6 +10,7 @@
 //! Sections named “1.5” or “RD 1.5” are those of `docs/protocol/runtime-dialect.md`.
 
 pub mod base64;
+pub mod control;
 pub mod dialect;
 pub mod envelope;
 pub mod failure;

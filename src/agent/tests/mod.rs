@@ -22,6 +22,7 @@ use super::shared::Shared;
 use super::worker::{LaneSettings, Worker};
 use crate::clock::{BootTime, Clock, TestClock};
 use crate::device::builtin::{Echo, Sleep};
+use crate::device::command::Pool;
 use crate::device::gpio::{Level, LineSpec, SimulatedBoard};
 use crate::device::lamp::{Lamp, LampSettings};
 use crate::device::{
@@ -114,13 +115,13 @@ impl Bench {
     fn registry(&self, devices: &[DeviceHandle]) -> Registry {
         let mut registry = Registry::new();
         for device in devices {
-            registry.add_device(device, |_| self.rules);
+            registry.add_device(&Pool::of_one(device.clone()), |_| self.rules);
         }
         for builtin in [
             Box::new(Sleep::new("sleep")) as Box<dyn Device>,
             Box::new(Echo::new("echo")),
         ] {
-            registry.add_builtin(&owner::spawn(builtin, self.clock.clone()));
+            registry.add_builtin(&Pool::of_one(owner::spawn(builtin, self.clock.clone())));
         }
         let table = FunctionTable {
             call: "lamp.pulse".to_owned(),

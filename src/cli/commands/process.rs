@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Context;
 use super::runtime::{candidates, named};
-use crate::cli::args::{Get, Ps, Run, State, Submit, Waiting};
+use crate::cli::args::{CONTROL_WAIT_TIME, DEFAULT_WAIT_TIME, Get, Ps, Run, State, Submit, Waiting};
 use crate::cli::console::printable;
 use crate::cli::error::{CliError, DONE, PROCESS_FAILED};
 use crate::cli::show::{self, Names, short};
@@ -14,6 +14,7 @@ use crate::cli::submission::{self, How, SubmitError};
 use crate::cli::watch;
 use crate::client::Caller;
 use crate::protocol::Answer;
+use crate::protocol::control;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::identity::ID_LENGTH;
 use crate::protocol::model::{
@@ -72,10 +73,11 @@ pub async fn submit(submit: Submit, context: &mut Context<'_>) -> Result<u8, Cli
 pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
     let caller = context.settings.as_operator()?;
     let colony = context.settings.colony()?;
-    let spec = ProcessSpec {
+    let for_control = control::is_for_control(&run.func);
+    let mut spec = ProcessSpec {
         func: run.func,
         args: Some(run.args),
-        max_wait_time: run.wait_time,
+        max_wait_time: run.wait_time.unwrap_or(DEFAULT_WAIT_TIME),
         max_exec_time: run.exec_time,
         max_retries: run.retries,
         conditions: Conditions {
@@ -86,6 +88,23 @@ pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
         env: run.env.into_iter().collect(),
         ..ProcessSpec::default()
     };
+    let runtimes = if run.runtime.is_some() || for_control {
+        caller.get_runtimes(&colony).await?.value
+    } else {
+        Vec::new()
+    };
+    let wait_time = run.wait_time.unwrap_or(CONTROL_WAIT_TIME);
+    if for_control && run.runtime.is_none() {
+        let kind = control::control_of(&spec.conditions.runtime_type);
+        let works = |runtime: &Runtime| runtime.state == RuntimeState::Approved;
+        if runtimes
+            .iter()
+            .any(|runtime| works(runtime) && runtime.runtime_type == kind)
+        {
+            spec.conditions.runtime_type = kind;
+            spec.max_wait_time = wait_time;
+        }
+    }
     if retries_come_too_late(&spec) {
         context.console.note(format!(
             "there will be no second try: it may wait only within the first {} s (--wait-time), and an execution may last {}",
@@ -100,7 +119,6 @@ pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
     match run.runtime {
         None => specs.push(spec),
         Some(word) => {
-            let runtimes = caller.get_runtimes(&colony).await?.value;
             let found = approved(&word, &runtimes)?;
             if found.len() > 1 && !run.all {
                 return Err(ambiguous(
@@ -111,6 +129,12 @@ pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
             }
             for runtime in found {
                 let mut spec = spec.clone();
+                let control = control::control_lane(runtime, &runtimes)
+                    .filter(|control| for_control && control.state == RuntimeState::Approved);
+                let runtime = control.unwrap_or(runtime);
+                if control.is_some() {
+                    spec.max_wait_time = wait_time;
+                }
                 spec.conditions.runtime_type.clone_from(&runtime.runtime_type);
                 spec.conditions.runtime_ids = vec![runtime.id.clone()];
                 specs.push(spec);

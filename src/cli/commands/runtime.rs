@@ -4,6 +4,7 @@ use super::Context;
 use crate::cli::args::{RuntimeCommand, Which};
 use crate::cli::error::{CliError, DONE};
 use crate::cli::show::{self, short};
+use crate::protocol::control::{control_lane, control_of};
 use crate::protocol::identity::ID_LENGTH;
 use crate::protocol::model::{Runtime, RuntimeState};
 use crate::protocol::{Answer, Refusal};
@@ -15,13 +16,39 @@ pub async fn runtime(command: RuntimeCommand, context: &mut Context<'_>) -> Resu
             id,
             name,
             runtime_type,
+            control_id,
             approve,
-        } => add(id, name, runtime_type, approve, context).await,
+        } => {
+            let mut wanted = vec![(id, name.clone(), runtime_type.clone())];
+            wanted.extend(control_id.map(|id| (id, control_of(&name), control_of(&runtime_type))));
+            add_all(wanted, approve, context).await
+        }
         RuntimeCommand::List => list(context).await,
         RuntimeCommand::Approve(which) => change(which, Change::Approve, context).await,
         RuntimeCommand::Reject(which) => change(which, Change::Reject, context).await,
         RuntimeCommand::Delete(which) => change(which, Change::Delete, context).await,
     }
+}
+
+/// Adds a runtime and perhaps its control lane: id, name and type of each.
+async fn add_all(
+    wanted: Vec<(String, String, String)>,
+    approve: bool,
+    context: &mut Context<'_>,
+) -> Result<u8, CliError> {
+    let mut added = Vec::new();
+    for (id, name, runtime_type) in wanted {
+        added.push(add(id, name, runtime_type, approve, context).await?);
+    }
+    let line = |runtime: &Runtime| format!("{} {}", runtime.id, show::runtime_state(runtime.state));
+    let lines: Vec<String> = added.iter().map(line).collect();
+    // For machines one runtime is an object, as the server answers it.
+    let answer = match <[Runtime; 1]>::try_from(added) {
+        Ok([one]) => Answer::Runtime(one),
+        Err(several) => Answer::Runtimes(several),
+    };
+    context.answer(&answer, || lines.join("\n"));
+    Ok(DONE)
 }
 
 async fn add(
@@ -30,7 +57,7 @@ async fn add(
     runtime_type: String,
     approve: bool,
     context: &mut Context<'_>,
-) -> Result<u8, CliError> {
+) -> Result<Runtime, CliError> {
     if id.len() != ID_LENGTH || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(CliError::usage(format!(
             "{id:?} is not the id of a runtime; ids have {ID_LENGTH} lower-case hex digits, the agent prints its own"
@@ -84,9 +111,7 @@ async fn add(
             short(&runtime.id)
         ));
     }
-    let line = format!("{} {}", runtime.id, show::runtime_state(runtime.state));
-    context.answer(&Answer::Runtime(runtime), || line);
-    Ok(DONE)
+    Ok(runtime)
 }
 
 async fn list(context: &mut Context<'_>) -> Result<u8, CliError> {
@@ -117,8 +142,12 @@ async fn change(which: Which, change: Change, context: &mut Context<'_>) -> Resu
     let mut chosen: Vec<Runtime> = Vec::new();
     for word in &which.runtimes {
         let runtime = the_one(word, &runtimes)?;
-        if chosen.iter().all(|other| other.id != runtime.id) {
-            chosen.push(runtime.clone());
+        // Whoever names an agent means its control lane as well; whoever gives an id means that.
+        let control = control_lane(runtime, &runtimes).filter(|_| runtime.name == *word);
+        for runtime in [Some(runtime), control].into_iter().flatten() {
+            if chosen.iter().all(|other| other.id != runtime.id) {
+                chosen.push(runtime.clone());
+            }
         }
     }
     for runtime in &mut chosen {

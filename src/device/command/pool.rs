@@ -43,20 +43,29 @@ impl Drop for Slot {
 }
 
 impl Pool {
+    /// One device by itself.
+    pub fn of_one(handle: DeviceHandle) -> Pool {
+        Pool::of(vec![handle])
+    }
+
+    fn of(handles: Vec<DeviceHandle>) -> Pool {
+        let count = handles.len();
+        Pool {
+            shared: Arc::new(Shared {
+                handles,
+                slots: Arc::new(Semaphore::new(count)),
+                free: Mutex::new((0..count).rev().collect()),
+            }),
+        }
+    }
+
     /// Starts an owner task for each. They must be of one name and have the same verbs. `None`: there is none.
     pub fn spawn(devices: Vec<Box<dyn Device>>, clock: &SharedClock) -> Option<Pool> {
         let handles: Vec<DeviceHandle> = devices
             .into_iter()
             .map(|device| owner::spawn(device, clock.clone()))
             .collect();
-        let count = handles.len();
-        (count > 0).then(|| Pool {
-            shared: Arc::new(Shared {
-                handles,
-                slots: Arc::new(Semaphore::new(count)),
-                free: Mutex::new((0..count).rev().collect()),
-            }),
-        })
+        (!handles.is_empty()).then(|| Pool::of(handles))
     }
 
     /// Every device.
@@ -67,6 +76,11 @@ impl Pool {
     /// The devices' name.
     pub fn name(&self) -> &str {
         self.shared.handles[0].name()
+    }
+
+    /// What the devices are.
+    pub fn kind(&self) -> &'static str {
+        self.shared.handles[0].kind()
     }
 
     /// What the devices can do.
