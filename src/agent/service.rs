@@ -1,12 +1,16 @@
 //! The whole agent: settings to devices, identity and lane; and its life from start to stop.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use tokio::net::TcpListener;
 
 use super::backoff::Random;
 use super::enrolment::Enrolment;
 use super::journal::{Lock, LockError};
+use super::metrics::{self, Metrics};
 use super::registry::{BadFunction, Registry};
 use super::settings::{BadSetting, Settings};
 use super::worker::Worker;
@@ -57,12 +61,23 @@ pub enum StartError {
     /// Another agent has the state directory, or its lock can't be opened.
     #[error("agent.state_dir: {0}")]
     Lock(#[from] LockError),
+    /// Nothing can listen where the metrics are to be served.
+    #[error("metrics.listen: {address} can't be used ({cause}); choose another port, or leave the key out")]
+    Metrics {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
 }
 
 /// An agent that is ready to run: its devices are open, its state directory is locked.
 pub struct Agent {
     worker: Worker,
     devices: Vec<DeviceHandle>,
+    metrics: Arc<Metrics>,
+    /// Where the metrics are served, if anywhere.
+    listener: Option<TcpListener>,
     /// Held as long as the agent lives.
     _lock: Lock,
 }
@@ -135,6 +150,11 @@ impl Agent {
         let key = keyfile::load_or_create(&settings.key_file()).map_err(StartError::Key)?;
         let owner_key = settings.colony.key_file.as_deref().map(keyfile::load).transpose();
         let owner_key = owner_key.map_err(StartError::ColonyKey)?;
+        let listener = settings
+            .metrics
+            .listen
+            .map(|address| listen(address.get()))
+            .transpose()?;
         let url = ServerUrl::parse(&settings.server.url)?;
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
@@ -155,6 +175,8 @@ impl Agent {
         Ok(Agent {
             worker: Worker::new(enrolment, Arc::new(registry), settings.lane(), clock, random),
             devices,
+            metrics: Arc::new(Metrics::default()),
+            listener,
             _lock: lock,
         })
     }
@@ -162,6 +184,10 @@ impl Agent {
     /// Works until `stop`; then lets what runs finish within the grace time or cancels it, makes every device safe,
     /// and delivers what can be delivered in a bounded time.
     pub async fn run(mut self, stop: Cancellation) {
+        // It ends with the runtime: there is nothing to finish.
+        if let Some(listener) = self.listener.take() {
+            tokio::spawn(metrics::serve(listener, self.metrics.clone()));
+        }
         self.worker.work(&stop).await;
         for device in &self.devices {
             if let Err(error) = device.shutdown().await {
@@ -171,6 +197,14 @@ impl Agent {
         self.worker.settle().await;
         tracing::info!("stopped");
     }
+}
+
+/// Bound at the start, so that an address that can't be had stops the agent then and not some time later.
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = std::net::TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .and_then(TcpListener::from_std);
+    listener.map_err(|cause| StartError::Metrics { address, cause })
 }
 
 /// One agent per state directory: two with one key would close each other's work as lost.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::metrics::MetricsAddress;
 use super::registry::FunctionSettings;
 use super::worker::{LONGEST_POLL, LaneSettings};
 use crate::client::{HttpSettings, ServerUrl};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub devices: BTreeMap<String, DeviceSettings>,
     /// Further names for functions.
     pub functions: BTreeMap<String, FunctionSettings>,
+    /// Figures for monitoring.
+    pub metrics: MetricsSettings,
 }
 
 /// `[server]`
@@ -187,6 +190,14 @@ impl LogLevel {
 pub struct Gpio {
     /// cdev, rppal, simulated or auto.
     pub backend: BackendChoice,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSettings {
+    /// Where they are served; `None`: nowhere.
+    pub listen: Option<MetricsAddress>,
 }
 
 /// A setting that can't be used.
@@ -362,7 +373,9 @@ mod tests {
     }
 
     /// Keys whose comment shows an example, since their default is found on the machine or is nothing at all.
-    const EXAMPLES: &[&str] = &["ca_file", "name", "cpu", "cores", "mem", "flash", "key_file"];
+    const EXAMPLES: &[&str] = &[
+        "ca_file", "name", "cpu", "cores", "mem", "flash", "key_file", "listen",
+    ];
 
     #[test]
     fn what_is_commented_out_shows_the_defaults_and_nothing_is_missing() {
@@ -390,6 +403,7 @@ mod tests {
         );
         all.server.ca_file = None;
         all.colony.key_file = None;
+        all.metrics.listen = None;
         all.runtime = Runtime {
             runtime_type: all.runtime.runtime_type,
             gpu: all.runtime.gpu,
@@ -424,6 +438,7 @@ mod tests {
                 ],
             ),
             ("gpio", &["backend"]),
+            ("metrics", &["listen"]),
         ] {
             let unknown = format!("[{section}]\nno_such_key = 1\n");
             let error = read(&unknown, &[]).unwrap_err();
