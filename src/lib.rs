@@ -16,6 +16,7 @@
 //! - [`config`]: settings from a file and the environment; the sections are typed by the rooms that use them.
 //!   Knows nobody.
 //! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
+//! - [`logging`]: the log, one line an event on standard error. Knows `protocol`.
 //! - `bin/`: parse arguments, call the library, print. Knows all.
 
 #[cfg(feature = "agent")]
@@ -32,4 +33,5 @@ pub mod device;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod keyfile;
+pub mod logging;
 pub mod protocol;

@@ -19,6 +19,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("keyfile", &["protocol"]),
+    ("logging", &["protocol"]),
     ("client", &["protocol", "clock"]),
     ("device", &["clock"]),
     (

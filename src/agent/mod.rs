@@ -5,7 +5,7 @@
 //! colony ([`enrolment`]), what processes may call ([`registry`]), when a lease ends ([`server_clock`]), what must still be
 //! known after a crash ([`journal`], reached through [`keeper`]), what the server was not told yet ([`outbox`],
 //! [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means ([`answers`]), when to try again
-//! ([`backoff`]).
+//! ([`backoff`]), what is counted ([`metrics`]).
 
 pub mod answers;
 pub mod backoff;
@@ -16,6 +16,7 @@ mod job;
 pub mod journal;
 pub mod keeper;
 mod lane;
+pub mod metrics;
 pub mod outbox;
 pub mod reconcile;
 pub mod registry;

@@ -1,13 +1,17 @@
 //! The whole agent: settings to devices, journal, identities and lanes; and its life from start to stop.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use tokio::net::TcpListener;
 
 use super::backoff::Random;
 use super::enrolment::Enrolment;
 use super::journal::{FolderStorage, Journal, Limits, LockError, Machine, Moment, OpenError, Opening, Role};
 use super::keeper::Keeper;
+use super::metrics;
 use super::registry::{BadFunction, Registry};
 use super::settings::{BadSetting, Settings};
 use super::shared::Shared;
@@ -71,6 +75,14 @@ pub enum StartError {
     /// The control lane's key.
     #[error("the control lane's key: {0}")]
     ControlKey(#[source] KeyFileError),
+    /// Nothing can listen where the metrics are to be served.
+    #[error("metrics.listen: {address} can't be used ({cause}); choose another port, or leave the key out")]
+    Metrics {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
 }
 
 /// An agent that is ready to run: its devices are open, its state directory is locked by the journal.
@@ -79,6 +91,9 @@ pub struct Agent {
     /// The lane of what answers or stops at once, where one is needed (docs/fence.md, 4).
     control: Option<Worker>,
     registry: Arc<Registry>,
+    shared: Arc<Shared>,
+    /// Where the metrics are served, if anywhere.
+    listener: Option<TcpListener>,
 }
 
 /// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names.
@@ -154,6 +169,11 @@ impl Agent {
         let key = keyfile::load_or_create(&settings.key_file()).map_err(StartError::Key)?;
         let owner_key = settings.colony.key_file.as_deref().map(keyfile::load).transpose();
         let owner_key = owner_key.map_err(StartError::ColonyKey)?;
+        let listener = settings
+            .metrics
+            .listen
+            .map(|address| listen(address.get()))
+            .transpose()?;
         let url = ServerUrl::parse(&settings.server.url)?;
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
@@ -206,12 +226,18 @@ impl Agent {
             work: worker(Role::Work, work),
             control,
             registry,
+            shared,
+            listener,
         })
     }
 
     /// Works until `stop`; then lets what runs finish within the grace time or cancels it, makes every device safe,
     /// and delivers what can be delivered in a bounded time.
     pub async fn run(mut self, stop: Cancellation) {
+        // It ends with the runtime: there is nothing to finish.
+        if let Some(listener) = self.listener.take() {
+            tokio::spawn(metrics::serve(listener, self.shared.metrics.clone()));
+        }
         match &mut self.control {
             Some(control) => {
                 tokio::join!(Box::pin(self.work.work(&stop)), Box::pin(control.work(&stop)));
@@ -245,6 +271,18 @@ fn needs_control(registry: &Registry) -> bool {
 fn open_journal(folder: &Path, clock: &SharedClock) -> Result<(Journal, Opening), StartError> {
     keyfile::make_folder(folder).map_err(|cause| StartError::StateDir {
         path: folder.to_owned(),
+/// Bound at the start, so that an address that can't be had stops the agent then and not some time later.
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = std::net::TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .and_then(TcpListener::from_std);
+    listener.map_err(|cause| StartError::Metrics { address, cause })
+}
+
+/// One agent per state directory: two with one key would close each other's work as lost.
+fn lock_state_dir(path: &Path) -> Result<Lock, StartError> {
+    keyfile::make_folder(path).map_err(|cause| StartError::StateDir {
+        path: path.to_owned(),
         cause,
     })?;
     let storage = FolderStorage::lock(folder)?;

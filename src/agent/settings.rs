@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::fence::Rules;
 use super::journal::Role;
+use super::metrics::MetricsAddress;
 use super::registry::FunctionSettings;
 use super::worker::{LONGEST_POLL, LaneSettings};
 use crate::client::{HttpSettings, ServerUrl};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub devices: BTreeMap<String, DeviceTable>,
     /// Further names for functions.
     pub functions: BTreeMap<String, FunctionSettings>,
+    /// Figures for monitoring.
+    pub metrics: MetricsSettings,
 }
 
 /// `[server]`
@@ -200,6 +203,14 @@ impl LogLevel {
 pub struct Gpio {
     /// cdev, rppal, simulated or auto.
     pub backend: BackendChoice,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSettings {
+    /// Where they are served; `None`: nowhere.
+    pub listen: Option<MetricsAddress>,
 }
 
 /// A setting that can't be used.
@@ -444,7 +455,9 @@ mod tests {
     }
 
     /// Keys whose comment shows an example, since their default is found on the machine or is nothing at all.
-    const EXAMPLES: &[&str] = &["ca_file", "name", "cpu", "cores", "mem", "flash", "key_file"];
+    const EXAMPLES: &[&str] = &[
+        "ca_file", "name", "cpu", "cores", "mem", "flash", "key_file", "listen",
+    ];
 
     #[test]
     fn what_is_commented_out_shows_the_defaults_and_nothing_is_missing() {
@@ -475,6 +488,7 @@ mod tests {
         assert_eq!(all.agent.control.take(), Some(false));
         let lamp = all.devices.get_mut("lamp").unwrap();
         assert_eq!(lamp.care.max_age.take(), Some(plain.agent.max_age), "the usual");
+        all.metrics.listen = None;
         all.runtime = Runtime {
             runtime_type: all.runtime.runtime_type,
             gpu: all.runtime.gpu,
@@ -512,6 +526,7 @@ mod tests {
                 ],
             ),
             ("gpio", &["backend"]),
+            ("metrics", &["listen"]),
         ] {
             let unknown = format!("[{section}]\nno_such_key = 1\n");
             let error = read(&unknown, &[]).unwrap_err();

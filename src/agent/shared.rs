@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::journal::{Moment, Record};
 use super::keeper::Keeper;
+use super::metrics::Metrics;
 use super::server_clock::{Exchange, ServerClock, Stamp};
 use crate::client::{ClientError, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
@@ -20,6 +21,8 @@ pub struct Shared {
     pub clock: SharedClock,
     /// The journal.
     pub keeper: Keeper,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     boot_id: String,
     state: Mutex<State>,
     /// Rises whenever a lane lets a device go.
@@ -43,6 +46,7 @@ impl Shared {
             freed: watch::Sender::new(0),
             clock,
             keeper,
+            metrics: Arc::default(),
         })
     }
 

@@ -5,14 +5,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a program prints
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use outpost::agent::backoff::system_random;
 use outpost::agent::service::{self, Agent};
-use outpost::agent::settings::{ENVIRONMENT, LogLevel, Settings};
+use outpost::agent::settings::{ENVIRONMENT, Settings};
 use outpost::clock::{SharedClock, SystemClock};
 use outpost::device::Cancellation;
 use outpost::device::gpio::SimulatedBoard;
@@ -115,7 +115,10 @@ async fn run(arguments: Arguments) -> ExitCode {
         println!("the configuration can be used");
         return ExitCode::SUCCESS;
     }
-    start_log(settings.agent.log);
+    if let Err(error) = outpost::logging::start(settings.agent.log.as_tracing()) {
+        eprintln!("outpost-agent: no log: {error}");
+        return ExitCode::FAILURE;
+    }
 
     let clock: SharedClock = Arc::new(SystemClock);
     let board = SimulatedBoard::new(clock.clone());
@@ -139,15 +142,6 @@ async fn run(arguments: Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn start_log(level: LogLevel) {
-    tracing_subscriber::fmt()
-        .with_max_level(level.as_tracing())
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }
 
 /// Tells the agent to stop when the process is told to.
