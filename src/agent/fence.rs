@@ -205,6 +205,7 @@ impl Ending {
             | VerbError::Failed(_)
             | VerbError::Panicked { .. }
             | VerbError::Busy { .. }
+            | VerbError::Overruled { .. }
             | VerbError::Faulted { .. } => Ending::Failed(text),
         }
     }

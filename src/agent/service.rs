@@ -81,8 +81,8 @@ fn open_devices(
         None
     };
     let hardware = Hardware {
-        clock: clock.clone(),
         gpio,
+        ..Hardware::new(clock.clone())
     };
     let mut devices = Vec::new();
     let mut registry = Registry::new();

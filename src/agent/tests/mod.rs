@@ -19,7 +19,7 @@ use crate::device::builtin::{Echo, Sleep};
 use crate::device::gpio::{Level, LineSpec, SimulatedBoard};
 use crate::device::lamp::{Lamp, LampSettings};
 use crate::device::{
-    Call, Cancellation, Context, Device, DeviceError, DeviceHandle, Effect, Outcome, Urgency, Verb,
+    Call, Cancellation, Context, Device, DeviceError, DeviceHandle, Effect, Hardware, Outcome, Urgency, Verb,
     VerbError, owner,
 };
 use crate::protocol::PrivateKey;
@@ -86,7 +86,8 @@ impl Bench {
 
     fn devices(&self) -> Vec<DeviceHandle> {
         let settings = LampSettings::on_line(LineSpec::named("GPIO17"));
-        let lamp = Lamp::open("lamp", &settings, &self.board, self.clock.clone()).unwrap();
+        let hardware = Hardware::new(self.clock.clone()).with_gpio(Arc::new(self.board.clone()));
+        let lamp = Lamp::open("lamp", &settings, &hardware).unwrap();
         vec![
             owner::spawn(Box::new(lamp), self.clock.clone()),
             owner::spawn(

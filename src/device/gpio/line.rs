@@ -39,7 +39,7 @@ impl std::ops::Not for Level {
 
 impl fmt::Display for Level {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+        out.pad(match self {
             Level::Off => "off",
             Level::On => "on",
         })

@@ -38,6 +38,18 @@ pub trait GpioBackend: Send + Sync {
         initial: Level,
         consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError>;
+
+    /// Takes a line as an input. Its bias (pull-up or pull-down) stays as it is.
+    fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError>;
+}
+
+/// An input line that is ours. Dropping it releases the line.
+pub trait InputLine: Send {
+    /// The level that is there.
+    fn get(&mut self) -> Result<Level, GpioError>;
+
+    /// The line for people: name, chip and offset as far as they are known.
+    fn describe(&self) -> String;
 }
 
 /// An output line that is ours. Dropping it releases the line; its level afterwards is the kernel's affair.

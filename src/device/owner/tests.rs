@@ -695,11 +695,15 @@ impl Device for Tended {
         Duration::ZERO
     }
 
-    async fn tend(&mut self) {
+    async fn tend(&mut self) -> Result<(), DeviceError> {
         self.bell.notified().await;
         let word = *self.word.0.lock().unwrap();
+        if word == Some("fail") {
+            return Err(DeviceError::Gone { device: "dut".into() });
+        }
         assert!(word.is_none(), "{word:?}");
         self.counts.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn perform(&mut self, _call: &Call, context: &Context) -> Result<Outcome, VerbError> {
