@@ -4,21 +4,25 @@
 //! [`worker`] does what was decided. The other parts are each for one question: where we stand with the colony
 //! ([`enrolment`]), what processes may call ([`registry`]), when a lease ends ([`server_clock`]), what the server
 //! was not told yet ([`outbox`], [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means
-//! ([`answers`]), when to try again ([`backoff`]).
+//! ([`answers`]), when to try again ([`backoff`]), what drives the outputs when the agent can't ([`safe`]), whether the agent
+//! ends so that this happens ([`fault_exits`]).
 
 pub mod answers;
 pub mod backoff;
 pub mod delivery;
 pub mod enrolment;
+pub mod fault_exits;
 pub mod fence;
 pub mod journal;
 mod lane;
 pub mod outbox;
 pub mod reconcile;
 pub mod registry;
+pub mod safe;
 pub mod server_clock;
 pub mod service;
 pub mod settings;
+mod state_file;
 pub mod worker;
 
 #[cfg(test)]

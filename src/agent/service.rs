@@ -8,13 +8,16 @@ use super::backoff::Random;
 use super::enrolment::Enrolment;
 use super::journal::{Lock, LockError};
 use super::registry::{BadFunction, Registry};
+use super::safe::SafeList;
 use super::settings::{BadSetting, Settings};
 use super::worker::Worker;
 use crate::client::{BadServerUrl, BadTrust, Client, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
-use crate::device::{self, Cancellation, DeviceError, DeviceHandle, Hardware, owner};
+use crate::device::{
+    self, Cancellation, Contact, DeviceError, DeviceHandle, DeviceSettings, Hardware, Interlocks, owner,
+};
 use crate::keyfile::{self, KeyFileError};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::Runtime;
@@ -67,13 +70,21 @@ pub struct Agent {
     _lock: Lock,
 }
 
-/// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names.
+/// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names. Outputs keep
+/// their last level in `state_dir`, and follow `contact` when the server is lost.
 fn open_devices(
     settings: &Settings,
     choice: BackendChoice,
     board: &SimulatedBoard,
     clock: &SharedClock,
+    contact: &Contact,
+    state_dir: Option<&Path>,
 ) -> Result<(Vec<DeviceHandle>, Registry), StartError> {
+    let outputs = settings.devices.values().filter_map(DeviceSettings::output);
+    for (output, feedback) in outputs.filter_map(|output| Some((output, output.feedback.as_ref()?))) {
+        // Without hardware the contact is a wire.
+        board.wire(&output.line, &feedback.line);
+    }
     let needs_gpio = settings.devices.values().any(|device| device.needs_gpio());
     let gpio = if needs_gpio {
         Some(open_backend(choice, board)?)
@@ -81,8 +92,11 @@ fn open_devices(
         None
     };
     let hardware = Hardware {
+        clock: clock.clone(),
         gpio,
-        ..Hardware::new(clock.clone())
+        contact: contact.clone(),
+        interlocks: Interlocks::of(&settings.devices),
+        state_dir: state_dir.map(Path::to_owned),
     };
     let mut devices = Vec::new();
     let mut registry = Registry::new();
@@ -113,7 +127,8 @@ pub fn check(settings: &Settings, file: Option<&Path>) -> Result<(), StartError>
     settings.check(file)?;
     let clock: SharedClock = Arc::new(SystemClock);
     let board = SimulatedBoard::new(clock.clone());
-    open_devices(settings, BackendChoice::Simulated, &board, &clock)?;
+    let contact = Contact::new(clock.now());
+    open_devices(settings, BackendChoice::Simulated, &board, &clock, &contact, None)?;
     Ok(())
 }
 
@@ -138,7 +153,13 @@ impl Agent {
         let url = ServerUrl::parse(&settings.server.url)?;
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
-        let (devices, registry) = open_devices(settings, settings.gpio.backend, board, &clock)?;
+        let contact = Contact::new(clock.now());
+        let state_dir = settings.agent.state_dir.as_path();
+        let backend = settings.gpio.backend;
+        let (devices, registry) = open_devices(settings, backend, board, &clock, &contact, Some(state_dir))?;
+        if let Err(error) = SafeList::of(settings).store(state_dir) {
+            tracing::error!(%error, "can't keep the list of outputs: `outpost-agent safe` can't make them safe after a crash");
+        }
         let enrolment = Enrolment::new(
             client.with_key(key),
             owner_key.map(|key| client.with_key(key)),
@@ -163,9 +184,14 @@ impl Agent {
     /// and delivers what can be delivered in a bounded time.
     pub async fn run(mut self, stop: Cancellation) {
         self.worker.work(&stop).await;
-        for device in &self.devices {
-            if let Err(error) = device.shutdown().await {
-                tracing::error!(device = device.name(), %error, "not safe");
+        // All at once: of an interlock group one may have to wait until another is off.
+        let stops = self
+            .devices
+            .iter()
+            .map(|device| async move { (device.name(), device.shutdown().await) });
+        for (device, result) in futures_util::future::join_all(stops).await {
+            if let Err(error) = result {
+                tracing::error!(device, %error, "not as it is to be while the agent is stopped");
             }
         }
         self.worker.settle().await;

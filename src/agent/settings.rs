@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::registry::FunctionSettings;
 use super::worker::{LONGEST_POLL, LaneSettings};
 use crate::client::{HttpSettings, ServerUrl};
-use crate::device::DeviceSettings;
 use crate::device::duration::{self, format_duration};
 use crate::device::gpio::BackendChoice;
+use crate::device::{self, DeviceSettings};
 use crate::protocol::identity::ID_LENGTH;
 
 /// Prefix of the environment variables that stand over the file: `OUTPOST_AGENT__SERVER__URL`.
@@ -275,6 +275,25 @@ impl Settings {
             );
             return bad("agent.poll_time", text);
         }
+        for (name, output) in self
+            .devices
+            .iter()
+            .filter_map(|(name, device)| Some((name, device.output()?)))
+        {
+            // One poll may be under way and one lost before the server has had a chance to answer.
+            let least = 2 * agent.poll_time;
+            if output.rules().lost.is_some() && output.lost_after <= least {
+                let text = format!(
+                    "{} must be longer than twice agent.poll_time, {}: between two answers that much may pass",
+                    format_duration(output.lost_after),
+                    format_duration(least)
+                );
+                return bad(&format!("devices.{name}.lost_after"), text);
+            }
+        }
+        if let Err(error) = device::check_outputs(&self.devices) {
+            return bad(&format!("devices.{}.{}", error.device, error.key), error.problem);
+        }
         if agent.grace_time > LONGEST_GRACE {
             let text = format!("must be at most {}", format_duration(LONGEST_GRACE));
             return bad("agent.grace_time", text);
@@ -362,7 +381,17 @@ mod tests {
     }
 
     /// Keys whose comment shows an example, since their default is found on the machine or is nothing at all.
-    const EXAMPLES: &[&str] = &["ca_file", "name", "cpu", "cores", "mem", "flash", "key_file"];
+    const EXAMPLES: &[&str] = &[
+        "ca_file",
+        "name",
+        "cpu",
+        "cores",
+        "mem",
+        "flash",
+        "key_file",
+        "interlock",
+        "feedback",
+    ];
 
     #[test]
     fn what_is_commented_out_shows_the_defaults_and_nothing_is_missing() {
@@ -379,7 +408,13 @@ mod tests {
                 _ => line.to_owned(),
             })
             .collect();
-        let mut all = read(&uncommented.join("\n"), &[]).unwrap();
+        let uncommented = uncommented.join("\n");
+        let alone = read(&uncommented, &[]).unwrap_err();
+        assert!(
+            alone.contains("devices.lamp.interlock: \"bridge\" has this output alone"),
+            "{alone}"
+        );
+        let mut all = read(&uncommented.replace("\ninterlock = ", "\n#interlock = "), &[]).unwrap();
         assert_eq!(all.key_file(), plain.key_file(), "the example is the default");
         assert_eq!(
             all.functions.remove("flash"),
@@ -388,6 +423,11 @@ mod tests {
                 args: vec!["3s".to_owned()]
             }))
         );
+        let Some(DeviceSettings::Lamp(lamp)) = all.devices.get_mut("lamp") else {
+            panic!("no lamp");
+        };
+        let feedback = lamp.output.feedback.take().unwrap();
+        assert_eq!(feedback.time, Duration::from_millis(200), "the default is shown");
         all.server.ca_file = None;
         all.colony.key_file = None;
         all.runtime = Runtime {
@@ -450,6 +490,18 @@ mod tests {
                 keys.len(),
                 "this test knows every key of [{section}]: {error}"
             );
+        }
+        let unknown = "[devices.lamp]\nkind = \"lamp\"\nline = \"GPIO17\"\nno_such_key = 1\n";
+        let error = read(unknown, &[]).unwrap_err();
+        let known: Vec<&str> = error.split('`').skip(1).step_by(2).collect();
+        assert!(known.len() > 15, "{error}");
+        for key in known {
+            // The other way to name a line is in the comment of `line`.
+            let told = matches!(key, "no_such_key" | "chip" | "offset");
+            let there = SHIPPED
+                .lines()
+                .any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
+            assert!(told || there, "[devices.lamp] {key} is not in configs/agent.toml");
         }
     }
 
@@ -517,6 +569,18 @@ mod tests {
             ),
             ("#log = \"info\"", "log = \"loud\"", "agent.log", "debug or trace"),
             ("#max_pulse = \"10m\"", "max_puls = 3", "max_puls", "max_pulse"),
+            (
+                "#on_lost_server = \"hold\"",
+                "on_lost_server = \"off\"\nlost_after = \"60s\"",
+                "devices.lamp.lost_after",
+                "longer than twice agent.poll_time, 1m",
+            ),
+            (
+                "#interlock = \"bridge\"",
+                "safe = \"on\"\ninterlock = \"bridge\"\n[devices.other]\nkind = \"lamp\"\nline = \"GPIO5\"\nsafe = \"on\"\ninterlock = \"bridge\"",
+                "devices.lamp.safe",
+                "at most one may be on",
+            ),
         ] {
             let error = with(from, to);
             assert!(error.contains(key), "{key}: {error}");

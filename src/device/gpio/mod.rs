@@ -79,6 +79,18 @@ pub enum BackendChoice {
     Simulated,
 }
 
+impl BackendChoice {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BackendChoice::Auto => "auto",
+            BackendChoice::Cdev => "cdev",
+            BackendChoice::Rppal => "rppal",
+            BackendChoice::Simulated => "simulated",
+        }
+    }
+}
+
 /// The configuration names a backend that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -90,13 +102,15 @@ pub struct UnknownBackend(String);
 impl FromStr for BackendChoice {
     type Err = UnknownBackend;
     fn from_str(text: &str) -> Result<Self, UnknownBackend> {
-        match text {
-            "auto" => Ok(BackendChoice::Auto),
-            "cdev" => Ok(BackendChoice::Cdev),
-            "rppal" => Ok(BackendChoice::Rppal),
-            "simulated" => Ok(BackendChoice::Simulated),
-            other => Err(UnknownBackend(other.to_owned())),
-        }
+        [
+            BackendChoice::Auto,
+            BackendChoice::Cdev,
+            BackendChoice::Rppal,
+            BackendChoice::Simulated,
+        ]
+        .into_iter()
+        .find(|choice| choice.as_str() == text)
+        .ok_or_else(|| UnknownBackend(text.to_owned()))
     }
 }
 

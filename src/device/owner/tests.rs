@@ -781,6 +781,24 @@ async fn a_faulted_device_is_made_safe_when_tending_says_that_it_is_worth_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_wrong_by_the_devices_own_rules_makes_it_safe() {
+    let clock = TestClock::new(0);
+    let device = Tended::new();
+    let (bell, counts, safe) = (device.bell.clone(), device.counts.clone(), device.safe.clone());
+    *device.word.0.lock().unwrap() = Some("fail");
+    let handle = spawn(Box::new(device), clock.clone());
+    bell.notify_one();
+    a_while().await;
+    assert_eq!(counts.1.load(Ordering::SeqCst), 1);
+    assert!(!handle.is_unsafe() && handle.fault().borrow().is_none());
+    *safe.0.lock().unwrap() = Some("no");
+    bell.notify_one();
+    a_while().await;
+    assert_eq!(counts.1.load(Ordering::SeqCst), 2);
+    assert!(handle.is_unsafe() && handle.fault().borrow().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_while_tending_costs_the_tending_alone() {
     let clock = TestClock::new(0);
     let device = Tended::new();
