@@ -1,11 +1,15 @@
 //! `outpost-agent safe` as the service manager runs it: after the agent was killed, and its configuration broken.
 
 #![cfg(feature = "agent")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may stop it, too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers may stop it, too"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_outpost-agent");
 
@@ -48,34 +52,41 @@ impl Rig {
 }
 
 /// Killed when a test ends, however it does.
-struct Agent(Child);
+struct Agent {
+    child: Child,
+    /// Open as long as it writes there.
+    _log: BufReader<ChildStderr>,
+}
 
 impl Agent {
     /// Returns once its devices are open.
     fn start(config: &Path) -> Self {
         let mut command = Command::new(AGENT);
-        command.arg("--config").arg(config).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut agent = Agent(command.spawn().unwrap());
-        let mut log = BufReader::new(agent.0.stderr.take().unwrap());
+        command
+            .arg("--config")
+            .arg(config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut all = String::new();
         while !all.contains("outpost-agent starts") {
             assert!(log.read_line(&mut all).unwrap() > 0, "it ended: {all}");
         }
-        // Nobody reads on, and the agent does not mind.
-        agent
+        Agent { child, _log: log }
     }
 
     fn kill(mut self) -> String {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-        std::io::read_to_string(self.0.stdout.take().unwrap()).unwrap()
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::io::read_to_string(self.child.stdout.take().unwrap()).unwrap()
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -124,5 +135,9 @@ fn without_a_list_it_says_so_and_fails() {
     let rig = Rig::new();
     let safe = rig.safe(None);
     assert_eq!(safe.status.code(), Some(1));
-    assert!(text(&safe.stderr).contains("no list of outputs at"), "{}", text(&safe.stderr));
+    assert!(
+        text(&safe.stderr).contains("no list of outputs at"),
+        "{}",
+        text(&safe.stderr)
+    );
 }

@@ -269,6 +269,21 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_page_on_outputs_can_be_used() {
+        let page = include_str!("../../docs/outputs.md");
+        let example = page
+            .split("```toml\n")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .next()
+            .unwrap();
+        let devices = read(example).unwrap();
+        assert!(devices["heater"].output().unwrap().feedback.is_some());
+        crate::device::check_outputs(&devices).unwrap();
+    }
+
+    #[test]
     fn unknown_keys_are_refused_by_name_in_every_kind() {
         let error = lamp("line = \"GPIO17\"\nactive_lo = true").unwrap_err();
         assert!(

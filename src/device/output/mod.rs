@@ -30,14 +30,14 @@ use self::wire::Feedback;
 use super::contact::Contact;
 use super::duration::format_duration;
 use super::gpio::Level;
-use super::owner::SAFE_ALLOWANCE;
 use super::{Context, DeviceError, Hardware, VerbError};
 use crate::clock::{BootTime, SharedClock};
 
 /// Between attempts to make an output safe whose line refuses.
 const SAFE_AGAIN: Duration = Duration::from_secs(5);
-/// How long the level for the stop may be put off by an interlock; within what an owner task waits for it.
-const STOP_WAIT: Duration = SAFE_ALLOWANCE.saturating_sub(Duration::from_secs(1));
+/// How long the level for the stop may be put off by an interlock: with the longest feedback it is within what an owner
+/// task waits for it ([`super::owner::SAFE_ALLOWANCE`]).
+const STOP_WAIT: Duration = Duration::from_millis(2_500);
 
 /// One output line that is ours, with everything that its settings ask for.
 pub struct Output {
@@ -179,7 +179,7 @@ impl Output {
                 self.verified(context).await?;
                 return Ok(at);
             }
-            if decision.hold == Some(Hold::Interlock) {
+            if decision.hold != Some(Hold::Time) {
                 self.policy.ask(before);
                 return Err(self.overruled(self.held_by()));
             }
