@@ -65,18 +65,18 @@ async fn send(lane: &Lane, caller: &Caller, step: &Step) -> (String, Outcome) {
     match step {
         Step::Ask(attempt) => {
             let answer = caller.get_process(&attempt.process_id).await;
-            lane.shared.observe(&answer);
+            lane.shared.hear(&answer);
             let judged = answers::of_process(answer.as_ref().map(|timed| &timed.value), attempt, caller.id());
             (attempt.process_id.clone(), judged)
         }
         Step::Attach(attribute) => {
             let answer = caller.add_attribute(attribute).await;
-            lane.shared.observe(&answer);
+            lane.shared.hear(&answer);
             (attribute.target_id.clone(), answers::of_attribute(&answer))
         }
         Step::Close(attempt, close) => {
             let answer = send_close(caller, attempt, close).await;
-            lane.shared.observe(&answer);
+            lane.shared.hear(&answer);
             (attempt.process_id.clone(), answers::of_close(&answer))
         }
     }

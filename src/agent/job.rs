@@ -191,7 +191,7 @@ impl Job {
     async fn ask(&self) -> Event {
         let sent_at = self.lane.clock.now();
         let answer = self.caller.get_process(&self.attempt.process_id).await;
-        self.lane.shared.observe(&answer);
+        self.lane.shared.hear(&answer);
         let seen = answers::seen(
             answer.as_ref().map(|timed| &timed.value),
             &self.attempt,
@@ -253,7 +253,7 @@ impl Job {
         let progress = progress.clone();
         Some(Box::pin(async move {
             let answer = self.caller.add_attribute(&first).await;
-            self.lane.shared.observe(&answer);
+            self.lane.shared.hear(&answer);
             let mut state = progress.lock();
             // What can't be told now waits for the end, and what comes after it too: order matters more.
             match answers::of_attribute(&answer) {

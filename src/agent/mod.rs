@@ -5,12 +5,14 @@
 //! colony ([`enrolment`]), what processes may call ([`registry`]), when a lease ends ([`server_clock`]), what must still be
 //! known after a crash ([`journal`], reached through [`keeper`]), what the server was not told yet ([`outbox`],
 //! [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means ([`answers`]), when to try again
-//! ([`backoff`]), what is counted ([`metrics`]).
+//! ([`backoff`]), what drives the outputs when the agent can't ([`safe`]), whether the agent ends so that this happens
+//! ([`fault_exits`]), what is counted ([`metrics`]).
 
 pub mod answers;
 pub mod backoff;
 pub mod delivery;
 pub mod enrolment;
+pub mod fault_exits;
 pub mod fence;
 mod job;
 pub mod journal;
@@ -20,10 +22,12 @@ pub mod metrics;
 pub mod outbox;
 pub mod reconcile;
 pub mod registry;
+pub mod safe;
 pub mod server_clock;
 pub mod service;
 pub mod settings;
 pub mod shared;
+mod state_file;
 pub mod worker;
 
 #[cfg(test)]

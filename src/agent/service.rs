@@ -13,6 +13,7 @@ use super::journal::{FolderStorage, Journal, Limits, LockError, Machine, Moment,
 use super::keeper::Keeper;
 use super::metrics;
 use super::registry::{BadFunction, Registry};
+use super::safe::SafeList;
 use super::settings::{BadSetting, Settings};
 use super::shared::Shared;
 use super::worker::Worker;
@@ -21,8 +22,10 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::command::Pool;
 use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
-use crate::device::lamp::Lamp;
-use crate::device::{self, Cancellation, DeviceError, Hardware, Urgency, Verb, owner};
+use crate::device::{
+    self, Cancellation, Contact, DeviceError, DeviceHandle, Hardware, Interlocks, Urgency, Verb, output,
+    owner,
+};
 use crate::keyfile::{self, KeyFileError};
 use crate::protocol::control::control_of;
 use crate::protocol::dialect::Dialect;
@@ -96,14 +99,22 @@ pub struct Agent {
     listener: Option<TcpListener>,
 }
 
-/// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names.
+/// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names. Outputs keep
+/// their last level in `state_dir`, and follow `contact` when the server is lost.
 fn open_devices(
     settings: &Settings,
     choice: BackendChoice,
     board: &SimulatedBoard,
     clock: &SharedClock,
+    contact: &Contact,
+    state_dir: Option<&Path>,
 ) -> Result<Registry, StartError> {
-    let needs_gpio = settings.devices.values().any(|table| table.settings.needs_gpio());
+    let outputs = settings.kinds().filter_map(|(_, kind)| kind.output());
+    for (output, feedback) in outputs.filter_map(|output| Some((output, output.feedback.as_ref()?))) {
+        // Without hardware the contact is a wire.
+        board.wire(&output.line, &feedback.line);
+    }
+    let needs_gpio = settings.kinds().any(|(_, kind)| kind.needs_gpio());
     let gpio = if needs_gpio {
         Some(open_backend(choice, board)?)
     } else {
@@ -112,6 +123,9 @@ fn open_devices(
     let hardware = Hardware {
         clock: clock.clone(),
         gpio,
+        contact: contact.clone(),
+        interlocks: Interlocks::of(settings.kinds()),
+        state_dir: state_dir.map(Path::to_owned),
     };
     let mut registry = Registry::new();
     for (name, table) in &settings.devices {
@@ -146,7 +160,8 @@ pub fn check(settings: &Settings, file: Option<&Path>) -> Result<(), StartError>
     settings.check(file)?;
     let clock: SharedClock = Arc::new(SystemClock);
     let board = SimulatedBoard::new(clock.clone());
-    open_devices(settings, BackendChoice::Simulated, &board, &clock)?;
+    let contact = Contact::new(clock.now());
+    open_devices(settings, BackendChoice::Simulated, &board, &clock, &contact, None)?;
     Ok(())
 }
 
@@ -177,7 +192,13 @@ impl Agent {
         let url = ServerUrl::parse(&settings.server.url)?;
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
-        let registry = open_devices(settings, settings.gpio.backend, board, &clock)?;
+        let contact = Contact::new(clock.now());
+        let state_dir = settings.agent.state_dir.as_path();
+        let backend = settings.gpio.backend;
+        let registry = open_devices(settings, backend, board, &clock, &contact, Some(state_dir))?;
+        if let Err(error) = SafeList::of(settings).store(state_dir) {
+            tracing::error!(%error, "can't keep the list of outputs: `outpost-agent safe` can't make them safe after a crash");
+        }
         let control_key = if settings.agent.control.unwrap_or_else(|| needs_control(&registry)) {
             let key = keyfile::load_or_create(&settings.control_key_file());
             Some(key.map_err(StartError::ControlKey)?)
@@ -185,7 +206,11 @@ impl Agent {
             None
         };
         let registry = Arc::new(registry);
-        let shared = Shared::new(clock, Keeper::threaded(journal).map_err(StartError::Thread)?);
+        let shared = Shared::new(
+            clock,
+            Keeper::threaded(journal).map_err(StartError::Thread)?,
+            contact,
+        );
         let worker = |role, enrolment: Enrolment| {
             let runtime = enrolment.runtime();
             tracing::info!(
@@ -244,9 +269,12 @@ impl Agent {
             }
             None => self.work.work(&stop).await,
         }
-        for device in self.registry.devices() {
-            if let Err(error) = device.shutdown().await {
-                tracing::error!(device = device.name(), %error, "not safe");
+        // All at once: of an interlock group one may have to wait until another is off.
+        let devices = self.registry.devices().iter();
+        let stops = devices.map(|device| async move { (device.name(), device.shutdown().await) });
+        for (device, result) in futures_util::future::join_all(stops).await {
+            if let Err(error) = result {
+                tracing::error!(device, %error, "not as it is to be while the agent is stopped");
             }
         }
         self.work.settle().await;
@@ -261,16 +289,12 @@ impl Agent {
 /// than an output's `off` (docs/fence.md, 4).
 fn needs_control(registry: &Registry) -> bool {
     registry.devices().iter().any(|device| {
-        let is_output = device.kind() == Lamp::KIND;
+        let is_output = device.handles().iter().any(DeviceHandle::is_local_output);
         let mut verbs = device.verbs().iter();
-        verbs.any(|verb| verb.urgency == Urgency::Preempt && !(is_output && verb.name == Lamp::OFF))
+        verbs.any(|verb| verb.urgency == Urgency::Preempt && !(is_output && verb.name == output::OFF))
     })
 }
 
-/// Opens the journal, which locks the state directory: two agents with one key would close each other's work as lost.
-fn open_journal(folder: &Path, clock: &SharedClock) -> Result<(Journal, Opening), StartError> {
-    keyfile::make_folder(folder).map_err(|cause| StartError::StateDir {
-        path: folder.to_owned(),
 /// Bound at the start, so that an address that can't be had stops the agent then and not some time later.
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let listener = std::net::TcpListener::bind(address)
@@ -279,10 +303,10 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     listener.map_err(|cause| StartError::Metrics { address, cause })
 }
 
-/// One agent per state directory: two with one key would close each other's work as lost.
-fn lock_state_dir(path: &Path) -> Result<Lock, StartError> {
-    keyfile::make_folder(path).map_err(|cause| StartError::StateDir {
-        path: path.to_owned(),
+/// Opens the journal, which locks the state directory: two agents with one key would close each other's work as lost.
+fn open_journal(folder: &Path, clock: &SharedClock) -> Result<(Journal, Opening), StartError> {
+    keyfile::make_folder(folder).map_err(|cause| StartError::StateDir {
+        path: folder.to_owned(),
         cause,
     })?;
     let storage = FolderStorage::lock(folder)?;

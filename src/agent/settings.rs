@@ -14,7 +14,7 @@ use super::worker::{LONGEST_POLL, LaneSettings};
 use crate::client::{HttpSettings, ServerUrl};
 use crate::device::duration::{self, format_duration};
 use crate::device::gpio::BackendChoice;
-use crate::device::{Care, DeviceTable, Verb};
+use crate::device::{self, Care, DeviceSettings, DeviceTable, Verb};
 use crate::protocol::identity::ID_LENGTH;
 
 /// Prefix of the environment variables that stand over the file: `OUTPOST_AGENT__SERVER__URL`.
@@ -318,6 +318,24 @@ impl Settings {
             );
             return bad("agent.poll_time", text);
         }
+        for (name, output) in self
+            .kinds()
+            .filter_map(|(name, device)| Some((name, device.output()?)))
+        {
+            // One poll may be under way and one lost before the server has had a chance to answer.
+            let least = 2 * agent.poll_time;
+            if output.rules().lost.is_some() && output.lost_after <= least {
+                let text = format!(
+                    "{} must be longer than twice agent.poll_time, {}: between two answers that much may pass",
+                    format_duration(output.lost_after),
+                    format_duration(least)
+                );
+                return bad(&format!("devices.{name}.lost_after"), text);
+            }
+        }
+        if let Err(error) = device::check_outputs(self.kinds()) {
+            return bad(&format!("devices.{}.{}", error.device, error.key), error.problem);
+        }
         if agent.grace_time > LONGEST_GRACE {
             let text = format!("must be at most {}", format_duration(LONGEST_GRACE));
             return bad("agent.grace_time", text);
@@ -367,6 +385,11 @@ impl Settings {
             return Some(("max_age", text.to_owned()));
         }
         None
+    }
+
+    /// What the devices are, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = (&String, &DeviceSettings)> {
+        self.devices.iter().map(|(name, table)| (name, &table.settings))
     }
 
     /// Where the agent's own key is.
@@ -456,7 +479,16 @@ mod tests {
 
     /// Keys whose comment shows an example, since their default is found on the machine or is nothing at all.
     const EXAMPLES: &[&str] = &[
-        "ca_file", "name", "cpu", "cores", "mem", "flash", "key_file", "listen",
+        "ca_file",
+        "name",
+        "cpu",
+        "cores",
+        "mem",
+        "flash",
+        "key_file",
+        "listen",
+        "interlock",
+        "feedback",
     ];
 
     #[test]
@@ -474,7 +506,13 @@ mod tests {
                 _ => line.to_owned(),
             })
             .collect();
-        let mut all = read(&uncommented.join("\n"), &[]).unwrap();
+        let uncommented = uncommented.join("\n");
+        let alone = read(&uncommented, &[]).unwrap_err();
+        assert!(
+            alone.contains("devices.lamp.interlock: \"bridge\" has this output alone"),
+            "{alone}"
+        );
+        let mut all = read(&uncommented.replace("\ninterlock = ", "\n#interlock = "), &[]).unwrap();
         assert_eq!(all.key_file(), plain.key_file(), "the example is the default");
         assert_eq!(
             all.functions.remove("flash"),
@@ -483,6 +521,11 @@ mod tests {
                 args: vec!["3s".to_owned()]
             }))
         );
+        let DeviceSettings::Lamp(lamp) = &mut all.devices.get_mut("lamp").unwrap().settings else {
+            panic!("no lamp");
+        };
+        let feedback = lamp.output.feedback.take().unwrap();
+        assert_eq!(feedback.time, Duration::from_millis(200), "the default is shown");
         all.server.ca_file = None;
         all.colony.key_file = None;
         assert_eq!(all.agent.control.take(), Some(false));
@@ -553,6 +596,23 @@ mod tests {
                 keys.len(),
                 "this test knows every key of [{section}]: {error}"
             );
+        }
+        let unknown = "[devices.lamp]\nkind = \"lamp\"\nline = \"GPIO17\"\nno_such_key = 1\n";
+        let error = read(unknown, &[]).unwrap_err();
+        let known: Vec<&str> = error
+            .split("known there are ")
+            .nth(1)
+            .unwrap()
+            .split(", ")
+            .collect();
+        assert!(known.len() > 15, "{error}");
+        for key in known {
+            // The other way to name a line is in the comment of `line`.
+            let told = matches!(key, "chip" | "offset");
+            let there = SHIPPED
+                .lines()
+                .any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
+            assert!(told || there, "[devices.lamp] {key} is not in configs/agent.toml");
         }
     }
 
@@ -647,6 +707,18 @@ mod tests {
             ),
             ("#log = \"info\"", "log = \"loud\"", "agent.log", "debug or trace"),
             ("#max_pulse = \"10m\"", "max_puls = 3", "max_puls", "max_pulse"),
+            (
+                "#on_lost_server = \"hold\"",
+                "on_lost_server = \"off\"\nlost_after = \"60s\"",
+                "devices.lamp.lost_after",
+                "longer than twice agent.poll_time, 1m",
+            ),
+            (
+                "#interlock = \"bridge\"",
+                "safe = \"on\"\ninterlock = \"bridge\"\n[devices.other]\nkind = \"lamp\"\nline = \"GPIO5\"\nsafe = \"on\"\ninterlock = \"bridge\"",
+                "devices.lamp.safe",
+                "at most one may be on",
+            ),
         ] {
             let error = with(from, to);
             assert!(error.contains(key), "{key}: {error}");

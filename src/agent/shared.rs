@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::answers::is_about_membership;
 use super::journal::{Moment, Record};
 use super::keeper::Keeper;
 use super::metrics::Metrics;
 use super::server_clock::{Exchange, ServerClock, Stamp};
 use crate::client::{ClientError, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
+use crate::device::Contact;
 
 /// How often the journal is told the server's time; it keeps about one a day.
 const GOOD_TIME_EVERY: Duration = Duration::from_secs(3600);
@@ -21,6 +23,8 @@ pub struct Shared {
     pub clock: SharedClock,
     /// The journal.
     pub keeper: Keeper,
+    /// When the server last answered us.
+    pub contact: Contact,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     boot_id: String,
@@ -36,7 +40,7 @@ struct State {
 
 impl Shared {
     /// Nothing is known of the server yet.
-    pub fn new(clock: SharedClock, keeper: Keeper) -> Arc<Self> {
+    pub fn new(clock: SharedClock, keeper: Keeper, contact: Contact) -> Arc<Self> {
         Arc::new(Shared {
             boot_id: clock.boot_id(),
             state: Mutex::new(State {
@@ -46,6 +50,7 @@ impl Shared {
             freed: watch::Sender::new(0),
             clock,
             keeper,
+            contact,
             metrics: Arc::default(),
         })
     }
@@ -68,6 +73,23 @@ impl Shared {
     /// Looks at or changes what is known of the server's clock.
     pub fn server_clock<T>(&self, f: impl FnOnce(&mut ServerClock) -> T) -> T {
         f(&mut self.state().server_clock)
+    }
+
+    /// Learns from the answer to a request that only members are answered: that the server is there for us, and what its
+    /// clock shows.
+    pub fn hear<T>(&self, answer: &Result<Timed<T>, ClientError>) {
+        let stamps = match answer {
+            Ok(timed) => Some(timed.stamps),
+            Err(error) if is_about_membership(error) => None,
+            // Refused as one of us.
+            Err(ClientError::Refused(refused)) => Some(refused.stamps),
+            Err(ClientError::NothingToAssign(stamps)) => Some(*stamps),
+            Err(_) => None,
+        };
+        if let Some(stamps) = stamps {
+            self.contact.heard(stamps.sent_at);
+        }
+        self.observe(answer);
     }
 
     /// Learns from an answer what the server's clock shows.

@@ -309,7 +309,7 @@ impl Worker {
         };
         let caller = self.caller().clone();
         let answer = caller.get_process(&begun.attempt.process_id).await;
-        self.lane.shared.observe(&answer);
+        self.lane.shared.hear(&answer);
         let process = answer.as_ref().map(|timed| &timed.value);
         let seen = answers::seen(process, &begun.attempt, caller.id());
         let process = process.ok().cloned();
@@ -413,7 +413,7 @@ impl Worker {
                 ProcessState::Running,
             )
             .await;
-        self.lane.shared.observe(&answer);
+        self.lane.shared.hear(&answer);
         let now = self.clock.now();
         let running = match answer {
             Ok(running) => running.value,
@@ -457,7 +457,7 @@ impl Worker {
         });
         for process_id in asked.await.unwrap_or_default() {
             let answer = self.caller().get_process(&process_id).await;
-            self.lane.shared.observe(&answer);
+            self.lane.shared.hear(&answer);
             let is_final = match &answer {
                 Ok(process) => process.value.state.is_final(),
                 Err(error) => matches!(error.refusal(), Some(Refusal::Unknown)),
@@ -504,7 +504,7 @@ impl Worker {
         let timeout = i64::try_from(poll.as_secs()).unwrap_or(1).max(1);
         let caller = self.caller().clone();
         let answer = caller.assign(self.colony(), false, timeout).await;
-        self.lane.shared.observe(&answer);
+        self.lane.shared.hear(&answer);
         match answer {
             Ok(Timed { value, stamps }) => {
                 self.quick_in_a_row = 0;

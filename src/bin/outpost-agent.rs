@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use outpost::agent::backoff::system_random;
+use outpost::agent::safe;
 use outpost::agent::service::{self, Agent};
 use outpost::agent::settings::{ENVIRONMENT, Settings};
 use outpost::clock::{SharedClock, SystemClock};
@@ -22,12 +23,16 @@ const HELP: &str = "\
 Outpost agent: does the work of a Colonies server on this machine.
 
 Usage: outpost-agent [--config FILE] [--check]
+       outpost-agent safe [--state-dir DIR]
 
   --config FILE   the configuration (configs/agent.toml explains every key); the environment stands over it:
                   OUTPOST_AGENT__SECTION__KEY, for example OUTPOST_AGENT__SERVER__URL
   --check         say whether the configuration can be used, and exit: 0 yes, 2 no
   --help          this text
   --version       the version
+
+  safe            drive every output to its safe level, from the list that the last good start left in the state
+                  directory; for after the agent ended (systemd: ExecStopPost=): 0 all are, 1 one is not
 
 It stops on SIGTERM or SIGINT: what runs may finish within agent.grace_time, then everything is made safe. Exit
 codes: 0 stopped as told, 1 it could not start, 2 usage or configuration.
@@ -66,6 +71,14 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == "safe") {
+        let print = &mut |line: &str| println!("{line}");
+        let words = std::env::args_os().skip(2);
+        return safe::command(words, |name| std::env::var_os(name), print, &mut |line| {
+            eprintln!("{line}")
+        })
+        .into();
+    }
     let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(problem) => {

@@ -6,6 +6,7 @@ use super::command::CommandError;
 use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
 use super::modbus::ModbusError;
+use super::output::OutputError;
 use super::serial::SerialError;
 
 /// Why a verb did not end well. `to_string()` is the whole text for the process's error message.
@@ -74,12 +75,20 @@ pub enum VerbError {
         /// What it is busy with: the process, or the verb where no process is known.
         running: String,
     },
-    /// Making the device safe failed earlier and has not succeeded since; nothing was done.
+    /// The device's own rules forbid what was asked, or ended it. It is where those rules put it: no verb is half done.
+    #[error("{device}: {reason}")]
+    Overruled {
+        /// The device.
+        device: String,
+        /// Which rule, and what to do.
+        reason: String,
+    },
+    /// The device could not be made safe earlier, or has latched a fault of its own; nothing was done.
     #[error("{device} is faulted and takes no commands until it could be made safe: {fault}")]
     Faulted {
         /// The device.
         device: String,
-        /// What went wrong when it was made safe.
+        /// What went wrong.
         fault: String,
     },
     /// The verb ended badly, and then the device could not be made safe either.
@@ -101,6 +110,11 @@ impl VerbError {
             VerbError::NotSafe { cause, .. } => cause.attributes(),
             _ => &[],
         }
+    }
+
+    /// Whether the device is as it should be although the verb ended badly: nothing is to be made safe for it.
+    pub(super) fn leaves_it_settled(&self) -> bool {
+        matches!(self, VerbError::Usage { .. } | VerbError::Overruled { .. })
     }
 }
 
@@ -131,6 +145,14 @@ pub enum DeviceError {
         set: Level,
         /// What was read.
         read: Level,
+    },
+    /// An output that is not what it is to be, although its line is.
+    #[error("{device}: {cause}")]
+    Output {
+        /// The device.
+        device: String,
+        /// What went wrong, with the remedy.
+        cause: OutputError,
     },
     /// The serial port, or what is behind it.
     #[error("{device}: {cause}")]

@@ -17,12 +17,14 @@
 
 pub mod builtin;
 pub mod command;
+pub mod contact;
 mod context;
 pub mod duration;
 mod error;
 pub mod gpio;
 pub mod lamp;
 pub mod modbus;
+pub mod output;
 pub mod owner;
 pub mod serial;
 mod settings;
@@ -35,8 +37,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use contact::Contact;
 pub use context::{Cancellation, Context, Limit, Origin, ProgressSink};
 pub use error::{DeviceError, VerbError};
+pub use output::{BadOutputs, Interlocks, check_outputs};
 pub use owner::{DeviceHandle, Running};
 pub use settings::{DeviceSettings, Hardware, open};
 pub use table::{Care, DeviceTable};
@@ -202,16 +206,41 @@ pub trait Device: Send + 'static {
     /// [`VerbError::Usage`] only while nothing was done yet.
     async fn perform(&mut self, call: &Call, context: &Context) -> Result<Outcome, VerbError>;
 
-    /// Looks after the device between verbs: watches its link, opens it again. Returns when making the device safe
-    /// is worth another attempt, which the owner then makes if the device is *faulted*; so it must not return
-    /// without a pause or an event. Dropped at any await when something else comes; must not actuate.
-    async fn tend(&mut self) {
+    /// Looks after the device between verbs: watches its link, opens it again, follows its own rules (an output that is
+    /// on for too long). Returns when making the device safe is worth another attempt, which the owner then makes if the
+    /// device is *faulted*; so it must not return without a pause or an event.
+    ///
+    /// Dropped at any await when something else comes, and called again later. So what it does to the device it does and
+    /// notes between two awaits, never across one, and only what the device's settings ask for by themselves: no verb,
+    /// no lease and no process stands behind it.
+    ///
+    /// # Errors
+    /// What it did went wrong: the owner makes the device safe.
+    async fn tend(&mut self) -> Result<(), DeviceError> {
         std::future::pending().await
+    }
+
+    /// A fault that the device has found by itself and that making it safe does not cure: while there is one, verbs are
+    /// refused as if the device could not be made safe.
+    fn latched(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether it is an output of this machine, which `outpost-agent safe` can make safe without the agent
+    /// (docs/fence.md, section 7). Fixed for the life of the device.
+    fn is_local_output(&self) -> bool {
+        false
     }
 
     /// Puts the device into the state it must have while nobody may drive it, and verifies it. Idempotent;
     /// works after a verb was cancelled, dropped or panicked anywhere. Not bound to any lease.
     async fn make_safe(&mut self) -> Result<(), DeviceError>;
+
+    /// The last that is asked of it: puts the device into the state it must have while the agent is stopped. As
+    /// [`Device::make_safe`] in everything else.
+    async fn stop(&mut self) -> Result<(), DeviceError> {
+        self.make_safe().await
+    }
 }
 
 /// Answers a device's query verbs beside whatever its owner task is doing. It can read and must not act.

@@ -8,16 +8,21 @@
 //! | --- | --- |
 //! | well | as the verb left it (latched) |
 //! | with a usage error, or before it began | untouched |
+//! | overruled by the device's own rules | where these have put it |
 //! | failed, cancelled, over its time (not *read*) | made safe |
 //! | stopped by a preempting verb (not *read*) | left to that verb; made safe if that ends badly |
 //! | by a panic, whatever its effect | made safe |
 //!
-//! A device that cannot be made safe is *faulted*: only reading, preempting and making safe are let through. It is
-//! tried again when [`Device::tend`], which runs between verbs, says that this is worth it.
+//! A device that cannot be made safe, or that has latched a fault of its own, is *faulted*: only reading, preempting and
+//! making safe are let through. It is tried again when [`Device::tend`] says that this is worth it.
+//!
+//! Between verbs the device is tended: it follows its own rules, and may act by them. That, too, is in this task, so the
+//! device never does two things at once; whatever comes for it interrupts the tending at an await. When what it did by
+//! itself goes wrong, it is made safe. At the end it is stopped ([`Device::stop`]), once.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -81,6 +86,9 @@ struct Shared {
     /// Counts what stops the device from outside; whoever waits while it rises is turned away.
     overtaken: watch::Sender<u64>,
     fault: watch::Sender<Option<String>>,
+    /// The last attempt to make it safe failed. Told before the fault.
+    not_safe: AtomicBool,
+    local_output: bool,
 }
 
 /// A verb on its way to the device.
@@ -97,6 +105,14 @@ enum Command {
     Perform(Box<Job>),
     MakeSafe(oneshot::Sender<Result<(), DeviceError>>),
     Shutdown(oneshot::Sender<Result<(), DeviceError>>),
+}
+
+/// A state to put the device into.
+enum Rest {
+    /// Nobody may drive it.
+    Safe,
+    /// The agent stops.
+    Stopped,
 }
 
 /// Why the owner stops a verb.
@@ -144,6 +160,8 @@ pub fn spawn(device: Box<dyn Device>, clock: SharedClock) -> DeviceHandle {
         time_to_safe: Mutex::new(device.time_to_safe()),
         overtaken: watch::Sender::new(0),
         fault: watch::Sender::new(None),
+        not_safe: AtomicBool::new(false),
+        local_output: device.is_local_output(),
     });
     let owner = Owner {
         device,
@@ -205,9 +223,20 @@ impl DeviceHandle {
         lock(&self.shared.running).clone()
     }
 
-    /// Why the device could not be made safe, while that is so; the receiver hears every change.
+    /// Why the device takes no commands (it could not be made safe, or has latched a fault), while that is so; the
+    /// receiver hears every change.
     pub fn fault(&self) -> watch::Receiver<Option<String>> {
         self.shared.fault.subscribe()
+    }
+
+    /// Whether the last attempt to make it safe failed. A device can have a [fault](Self::fault) and yet be safe.
+    pub fn is_unsafe(&self) -> bool {
+        self.shared.not_safe.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is an output of this machine ([`Device::is_local_output`]).
+    pub fn is_local_output(&self) -> bool {
+        self.shared.local_output
     }
 
     /// Performs a verb and waits for its end.
@@ -436,7 +465,7 @@ impl Owner {
         // Nothing new is taken; who waits in the queue or for the slot hears that the device is gone.
         self.commands.close();
         self.shared.slot.close();
-        let result = self.make_safe().await;
+        let result = self.put(Rest::Stopped).await;
         if let (Err(error), None) = (&result, &last) {
             tracing::error!(device = %self.shared.name, %error, "not safe at the end");
         }
@@ -456,12 +485,21 @@ impl Owner {
                 command = self.commands.recv() => return command,
                 tended = AssertUnwindSafe(self.device.tend()).catch_unwind(), if !self.untended => tended,
             };
-            if let Err(panic) = tended {
-                let text = panic_text(&*panic);
-                tracing::error!(device = %self.shared.name, text, "looking after the device panicked; not done again");
-                self.untended = true;
-            }
-            if self.shared.fault.borrow().is_some() {
+            let failed = match tended {
+                Ok(Ok(())) => false,
+                Ok(Err(error)) => {
+                    tracing::error!(device = %self.shared.name, %error, "it went wrong by its own rules; it is made safe");
+                    true
+                }
+                Err(panic) => {
+                    let text = panic_text(&*panic);
+                    tracing::error!(device = %self.shared.name, text, "looking after the device panicked; not done again");
+                    self.untended = true;
+                    // An output that follows its rules no more must not stay on; others have done nothing.
+                    self.shared.local_output
+                }
+            };
+            if failed || self.shared.fault.borrow().is_some() {
                 // Its outcome is the fault, which is told where it changes.
                 let _ = self.make_safe().await;
                 *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
@@ -593,7 +631,7 @@ impl Owner {
             }
             Err(cause) => cause,
         };
-        let acted = began && (stop.is_some() || !matches!(cause, VerbError::Usage { .. }));
+        let acted = began && (stop.is_some() || !cause.leaves_it_settled());
         let half_way = acted && verb.effect != Effect::Read;
         let needed = match (&cause, stop) {
             (VerbError::Panicked { .. }, _) => true,
@@ -617,24 +655,37 @@ impl Owner {
 
     /// Makes the device safe within its bound and keeps or clears the fault.
     async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        self.put(Rest::Safe).await
+    }
+
+    async fn put(&mut self, rest: Rest) -> Result<(), DeviceError> {
         let bound = self.device.time_to_safe() + SAFE_ALLOWANCE;
         let device = self.shared.name.clone();
         let deadline = self.clock.now() + bound;
+        let work = match rest {
+            Rest::Safe => self.device.make_safe(),
+            Rest::Stopped => self.device.stop(),
+        };
         let result = tokio::select! {
             biased;
-            result = AssertUnwindSafe(self.device.make_safe()).catch_unwind() => result.unwrap_or_else(|panic| {
+            result = AssertUnwindSafe(work).catch_unwind() => result.unwrap_or_else(|panic| {
                 Err(DeviceError::SafePanicked { device, text: panic_text(&*panic) })
             }),
             () = self.clock.sleep_until(deadline) => Err(DeviceError::SafeTimedOut { device, waited: bound }),
         };
-        let fault = result.as_ref().err().map(ToString::to_string);
-        if fault.is_none() {
+        if result.is_ok() {
             self.owes_safe = false;
         }
+        self.shared.not_safe.store(result.is_err(), Ordering::SeqCst);
+        let fault = match &result {
+            Ok(()) => self.device.latched(),
+            Err(error) => Some(error.to_string()),
+        };
         // Told where it changes: what fails again and again must not fill the log.
         match (&*self.shared.fault.borrow(), &fault) {
             (known, Some(fault)) if known.as_ref() != Some(fault) => {
-                tracing::error!(device = %self.shared.name, fault, "device is not safe");
+                let safe = result.is_ok();
+                tracing::error!(device = %self.shared.name, fault, safe, "device is faulted");
             }
             (Some(_), None) => tracing::info!(device = %self.shared.name, "device is safe again"),
             _ => {}

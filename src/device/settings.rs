@@ -1,5 +1,6 @@
 //! A device's table in the configuration, and how a device is made from it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -9,8 +10,9 @@ use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSet
 use super::gpio::GpioBackend;
 use super::lamp::{Lamp, LampSettings};
 use super::modbus::{Modbus, ModbusSettings};
+use super::output::{Interlocks, OutputSettings};
 use super::serial::{Serial, SerialSettings};
-use super::{Device, DeviceError};
+use super::{Contact, Device, DeviceError};
 use crate::clock::SharedClock;
 
 /// What a device is and how it is wired: the table `[devices.NAME]`, told apart by its key `kind`.
@@ -96,6 +98,14 @@ impl DeviceSettings {
         matches!(self, DeviceSettings::Lamp(_))
     }
 
+    /// The settings of the output that it is, if it is one on a line of this machine.
+    pub fn output(&self) -> Option<&OutputSettings> {
+        match self {
+            DeviceSettings::Lamp(lamp) => Some(&lamp.output),
+            _ => None,
+        }
+    }
+
     /// What works and will yet surprise, for `check`: each with the remedy.
     pub fn warnings(&self) -> Vec<String> {
         match self {
@@ -117,12 +127,38 @@ pub struct Hardware {
     pub clock: SharedClock,
     /// The GPIO backend; `None` where no configured device needs one.
     pub gpio: Option<Arc<dyn GpioBackend>>,
+    /// When the server was last heard from.
+    pub contact: Contact,
+    /// Which outputs must not be on together.
+    pub interlocks: Interlocks,
+    /// Where outputs keep their last level; `None`: nothing is kept, and `on_start = "last"` is the safe level.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Hardware {
+    /// No GPIO, a server heard from just now, no interlocks, nothing kept.
+    pub fn new(clock: SharedClock) -> Self {
+        Hardware {
+            contact: Contact::new(clock.now()),
+            clock,
+            gpio: None,
+            interlocks: Interlocks::default(),
+            state_dir: None,
+        }
+    }
+
+    /// The same with a GPIO backend.
+    #[must_use]
+    pub fn with_gpio(mut self, gpio: Arc<dyn GpioBackend>) -> Self {
+        self.gpio = Some(gpio);
+        self
+    }
 }
 
 /// Longest name of a device, in bytes.
 const NAME_MAX: usize = 64;
 
-/// Opens a device. An output is driven to its initial level by this.
+/// Opens a device. An output is driven to the level of its start by this.
 ///
 /// # Errors
 /// A name that cannot be called, no GPIO backend for a device that needs one, or a line that cannot be had.
@@ -138,14 +174,7 @@ pub fn open(
         });
     }
     Ok(match settings {
-        DeviceSettings::Lamp(lamp) => {
-            let gpio = hardware.gpio.as_deref();
-            let gpio = gpio.ok_or_else(|| DeviceError::NoGpio {
-                device: name.to_owned(),
-                kind: "lamp",
-            })?;
-            Box::new(Lamp::open(name, lamp, gpio, hardware.clock.clone())?)
-        }
+        DeviceSettings::Lamp(lamp) => Box::new(Lamp::open(name, lamp, hardware)?),
         DeviceSettings::Serial(serial) => Box::new(Serial::new(name, serial, hardware.clock.clone())),
         DeviceSettings::Modbus(modbus) => Box::new(Modbus::new(name, modbus, hardware.clock.clone())),
         DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
@@ -167,6 +196,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::device::gpio::{Level, LineAddress, LineSpec, Physical, SimulatedBoard};
+    use crate::device::output::settings::{FeedbackSettings, OnLostServer, OnStart, OnStop};
 
     #[derive(Debug, Deserialize)]
     struct File {
@@ -195,23 +225,62 @@ mod tests {
     #[test]
     fn a_lamp_needs_its_line_and_has_defaults_for_the_rest() {
         let short = lamp("line = \"GPIO17\"").unwrap();
-        assert_eq!(short.line, LineSpec::named("GPIO17"));
-        assert_eq!((short.initial, short.safe), (Level::Off, Level::Off));
+        assert_eq!(short.output, OutputSettings::on_line(LineSpec::named("GPIO17")));
+        assert_eq!(
+            (short.output.on_start, short.output.safe),
+            (OnStart::Safe, Level::Off)
+        );
         assert_eq!(short.max_pulse, Duration::from_secs(600));
         let long = lamp(
-            "chip = \"pinctrl-rp1\"\noffset = 4\nactive_low = true\ninitial = \"on\"\nsafe = \"on\"\nmax_pulse = \"2m\"",
-        );
-        let long = long.unwrap();
-        assert_eq!(
-            long.line.address,
-            LineAddress::OnChip {
-                label: "pinctrl-rp1".into(),
-                offset: 4
-            }
-        );
-        assert!(long.line.active_low);
-        assert_eq!((long.initial, long.safe), (Level::On, Level::On));
+            "chip = \"pinctrl-rp1\"\noffset = 4\nactive_low = true\nsafe = \"on\"\nmax_pulse = \"2m\"\n\
+             on_start = \"last\"\non_stop = \"hold\"\non_lost_server = \"off\"\nlost_after = \"90s\"\n\
+             max_on = \"1h\"\nmin_off = \"3m\"\ninterlock = \"bridge\"\ninterlock_dead_time = \"250ms\"\n\
+             feedback = { line = \"GPIO27\", active_low = true }\nfeedback_time = \"50ms\"",
+        )
+        .unwrap();
+        let seconds = Duration::from_secs;
+        let output = OutputSettings {
+            line: LineSpec {
+                address: LineAddress::OnChip {
+                    label: "pinctrl-rp1".into(),
+                    offset: 4,
+                },
+                active_low: true,
+            },
+            safe: Level::On,
+            on_start: OnStart::Last,
+            on_stop: OnStop::Hold,
+            on_lost_server: OnLostServer::Off,
+            lost_after: seconds(90),
+            max_on: Some(seconds(3600)),
+            min_off: seconds(180),
+            interlock: Some("bridge".into()),
+            interlock_dead_time: Duration::from_millis(250),
+            feedback: Some(FeedbackSettings {
+                line: LineSpec {
+                    active_low: true,
+                    ..LineSpec::named("GPIO27")
+                },
+                time: Duration::from_millis(50),
+            }),
+        };
+        assert_eq!(long.output, output);
         assert_eq!(long.max_pulse, Duration::from_secs(120));
+    }
+
+    #[test]
+    fn the_example_of_the_page_on_outputs_can_be_used() {
+        let page = include_str!("../../docs/outputs.md");
+        let example = page
+            .split("```toml\n")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .next()
+            .unwrap();
+        let devices = read(example).unwrap();
+        assert!(devices["heater"].output().unwrap().feedback.is_some());
+        crate::device::check_outputs(&devices).unwrap();
     }
 
     #[test]
@@ -284,18 +353,37 @@ mod tests {
             lamp("line = \"GPIO17\"\nmax_pulse = \"24h\"").is_ok(),
             "the limit itself is allowed"
         );
-        let error = lamp("line = \"GPIO17\"\nsafe = \"dark\"").unwrap_err();
-        assert!(error.contains("dark") && error.contains("`off`"), "{error}");
+        for (keys, help) in [
+            ("safe = \"dark\"", "`off`"),
+            ("on_start = \"hold\"", "`last`"),
+            ("on_stop = \"last\"", "`hold`"),
+            ("on_lost_server = \"last\"", "`hold`"),
+            ("initial = \"on\"", "`on_start`"),
+            ("lost_after = 0", "lost_after = 0s must be from 1ms to 168h"),
+            (
+                "max_on = \"169h\"",
+                "max_on = 169h must be from 1ms to 168h, or 0 for none",
+            ),
+            ("interlock = \" \"", "the same at every output of the group"),
+            ("interlock_dead_time = \"61s\"", "from 1ms to 1m"),
+            ("feedback_time = \"3s\"", "from 1ms to 2s"),
+            ("feedback = { line = 27 }", "feedback: line = \"27\" is a number"),
+            ("feedback = { line = \"GPIO17\" }", "the output's own line"),
+            ("feedback = { line = \"GPIO27\", active = true }", "`active_low`"),
+        ] {
+            let error = lamp(&format!("line = \"GPIO17\"\n{keys}")).unwrap_err();
+            assert!(error.contains(help), "{keys}: {error}");
+        }
+        let none = lamp("line = \"GPIO17\"\nmax_on = 0\nmin_off = 0\ninterlock_dead_time = 0").unwrap();
+        assert_eq!((none.output.max_on, none.output.min_off), (None, Duration::ZERO));
+        assert_eq!(none.output.interlock_dead_time, Duration::ZERO);
     }
 
     #[test]
     fn devices_are_opened_by_kind() {
         let board = SimulatedBoard::new(Arc::new(SystemClock));
-        let mut hardware = Hardware {
-            clock: Arc::new(SystemClock),
-            gpio: None,
-        };
-        let settings = read("[devices.lamp]\nkind = \"lamp\"\nline = \"GPIO17\"\ninitial = \"on\"\n[devices.e]\nkind = \"echo\"\n[devices.s]\nkind = \"sleep\"").unwrap();
+        let mut hardware = Hardware::new(Arc::new(SystemClock));
+        let settings = read("[devices.lamp]\nkind = \"lamp\"\nline = \"GPIO17\"\non_start = \"on\"\n[devices.e]\nkind = \"echo\"\n[devices.s]\nkind = \"sleep\"").unwrap();
         let error = open("lamp", &settings["lamp"], &hardware)
             .err()
             .unwrap()
@@ -311,16 +399,13 @@ mod tests {
         assert_eq!(
             board.physical("GPIO17"),
             Some(Physical::High),
-            "opening drove the initial level"
+            "opening drove the level of its start"
         );
     }
 
     #[test]
     fn names_that_no_process_could_call_are_refused() {
-        let hardware = Hardware {
-            clock: Arc::new(SystemClock),
-            gpio: None,
-        };
+        let hardware = Hardware::new(Arc::new(SystemClock));
         let echo = DeviceSettings::Echo(EchoSettings {});
         for name in ["", "a.b", "a b", "lämp", &"x".repeat(65)] {
             assert!(

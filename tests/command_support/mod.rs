@@ -60,7 +60,7 @@ pub fn hardware() -> Hardware {
 }
 
 pub fn hardware_on(clock: SharedClock) -> Hardware {
-    Hardware { clock, gpio: None }
+    Hardware::new(clock)
 }
 
 pub fn settings(settings: Value) -> DeviceSettings {

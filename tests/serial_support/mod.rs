@@ -105,10 +105,7 @@ pub struct Bench {
 impl Bench {
     pub fn new(table: &str) -> Bench {
         let clock = Arc::new(SystemClock);
-        let hardware = Hardware {
-            clock: clock.clone(),
-            gpio: None,
-        };
+        let hardware = Hardware::new(clock.clone());
         let device = outpost::device::open("meter", &settings(table), &hardware).unwrap();
         Bench {
             device: owner::spawn(device, clock),

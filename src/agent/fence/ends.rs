@@ -42,6 +42,7 @@ impl Ending {
             | VerbError::Failed(_)
             | VerbError::Panicked { .. }
             | VerbError::Busy { .. }
+            | VerbError::Overruled { .. }
             | VerbError::Faulted { .. } => Ending::Failed(text),
         }
     }

@@ -26,8 +26,8 @@ use crate::device::command::Pool;
 use crate::device::gpio::{Level, LineSpec, SimulatedBoard};
 use crate::device::lamp::{Lamp, LampSettings};
 use crate::device::{
-    Call, Cancellation, Context, Device, DeviceError, DeviceHandle, Effect, Outcome, Urgency, Verb,
-    VerbError, owner,
+    Call, Cancellation, Contact, Context, Device, DeviceError, DeviceHandle, Effect, Hardware, Outcome,
+    Urgency, Verb, VerbError, owner,
 };
 use crate::protocol::PrivateKey;
 use crate::protocol::model::{ProcessSpec, Runtime, RuntimeState};
@@ -47,6 +47,7 @@ struct Bench {
     role: Role,
     /// Where the journal is.
     disk: SimulatedDisk,
+    contact: Contact,
     odd: Arc<Mutex<OddLog>>,
 }
 
@@ -82,6 +83,7 @@ impl Bench {
             },
             role: Role::Work,
             disk: SimulatedDisk::new(7),
+            contact: Contact::new(BootTime::default()),
             odd: Arc::default(),
         }
     }
@@ -102,7 +104,8 @@ impl Bench {
 
     fn devices(&self) -> Vec<DeviceHandle> {
         let settings = LampSettings::on_line(LineSpec::named("GPIO17"));
-        let lamp = Lamp::open("lamp", &settings, &self.board, self.clock.clone()).unwrap();
+        let hardware = Hardware::new(self.clock.clone()).with_gpio(Arc::new(self.board.clone()));
+        let lamp = Lamp::open("lamp", &settings, &hardware).unwrap();
         vec![
             owner::spawn(Box::new(lamp), self.clock.clone()),
             owner::spawn(
@@ -157,7 +160,11 @@ impl Bench {
             self.enrolment(),
             registry,
             self.settings.clone(),
-            Shared::new(self.clock.clone(), Keeper::inline(self.journal())),
+            Shared::new(
+                self.clock.clone(),
+                Keeper::inline(self.journal()),
+                self.contact.clone(),
+            ),
             Arc::new(|| 0.75),
         )
     }

@@ -8,7 +8,7 @@ use gpiocdev::line::{Offset, Value};
 
 use super::error::{from_errno, most_similar, permission};
 use super::line::{LineAddress, LineSpec};
-use super::{GpioBackend, GpioError, Level, OutputLine};
+use super::{GpioBackend, GpioError, InputLine, Level, OutputLine};
 
 /// The longest consumer name that the kernel keeps (GPIO_MAX_NAME_SIZE without its final zero).
 const CONSUMER_MAX: usize = 31;
@@ -212,28 +212,46 @@ impl GpioBackend for CdevBackend {
         initial: Level,
         consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError> {
-        // Looked up afresh: chips come and go with expanders, holders with their programs.
-        let (chips, refused) = look_around()?;
-        let (chip, line) = locate(spec, &chips).map_err(|error| rather(error, refused))?;
-        let mut builder = Request::builder();
-        builder.on_chip(&chip.path).with_consumer(consumer_name(consumer));
-        builder.with_line(line.offset).as_output(value(initial));
-        if spec.active_low {
-            builder.as_active_low();
-        }
-        let request = builder.request().map_err(|error| {
-            convert(&error, spec, &chip.path, "request it as an output", || {
-                holder(&chip.path, line)
-            })
-        })?;
-        Ok(Box::new(CdevLine {
-            request,
-            offset: line.offset,
-            spec: spec.clone(),
-            chip: chip.path.clone(),
-            description: describe(chip, line),
-        }))
+        let line = request(spec, Some(initial), consumer)?;
+        Ok(Box::new(line))
     }
+
+    fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError> {
+        Ok(Box::new(request(spec, None, consumer)?))
+    }
+}
+
+/// Takes a line: as an output with a level, as an input without.
+fn request(spec: &LineSpec, output: Option<Level>, consumer: &str) -> Result<CdevLine, GpioError> {
+    // Looked up afresh: chips come and go with expanders, holders with their programs.
+    let (chips, refused) = look_around()?;
+    let (chip, line) = locate(spec, &chips).map_err(|error| rather(error, refused))?;
+    let mut builder = Request::builder();
+    builder.on_chip(&chip.path).with_consumer(consumer_name(consumer));
+    builder.with_line(line.offset);
+    let action = match output {
+        Some(initial) => {
+            builder.as_output(value(initial));
+            "request it as an output"
+        }
+        None => {
+            builder.as_input();
+            "request it as an input"
+        }
+    };
+    if spec.active_low {
+        builder.as_active_low();
+    }
+    let request = builder
+        .request()
+        .map_err(|error| convert(&error, spec, &chip.path, action, || holder(&chip.path, line)))?;
+    Ok(CdevLine {
+        request,
+        offset: line.offset,
+        spec: spec.clone(),
+        chip: chip.path.clone(),
+        description: describe(chip, line),
+    })
 }
 
 /// Who holds the line now; it may have been taken since the survey.
@@ -293,6 +311,14 @@ impl CdevLine {
     fn failed(&self, error: &gpiocdev::Error, action: &'static str) -> GpioError {
         convert(error, &self.spec, &self.chip, action, String::new)
     }
+
+    fn read(&self, action: &'static str) -> Result<Level, GpioError> {
+        match self.request.value(self.offset) {
+            Ok(Value::Inactive) => Ok(Level::Off),
+            Ok(Value::Active) => Ok(Level::On),
+            Err(error) => Err(self.failed(&error, action)),
+        }
+    }
 }
 
 impl OutputLine for CdevLine {
@@ -303,11 +329,17 @@ impl OutputLine for CdevLine {
     }
 
     fn get(&mut self) -> Result<Level, GpioError> {
-        match self.request.value(self.offset) {
-            Ok(Value::Inactive) => Ok(Level::Off),
-            Ok(Value::Active) => Ok(Level::On),
-            Err(error) => Err(self.failed(&error, "read its level back")),
-        }
+        self.read("read its level back")
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+}
+
+impl InputLine for CdevLine {
+    fn get(&mut self) -> Result<Level, GpioError> {
+        self.read("read it")
     }
 
     fn describe(&self) -> String {

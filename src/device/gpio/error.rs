@@ -78,7 +78,7 @@ pub enum GpioError {
     },
     /// The kernel does not have the second version of the GPIO interface.
     #[error(
-        "{line}: the kernel refused the request (EINVAL): outputs need Linux 5.10 or newer, and a line that can be an output"
+        "{line}: the kernel refused the request (EINVAL): it needs Linux 5.10 or newer, and outputs a line that can be one"
     )]
     Refused {
         /// The line.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
 
 /// The *logical* level of a line: what the thing on it does, whichever voltage that takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Inactive.
@@ -39,7 +39,7 @@ impl std::ops::Not for Level {
 
 impl fmt::Display for Level {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+        out.pad(match self {
             Level::Off => "off",
             Level::On => "on",
         })

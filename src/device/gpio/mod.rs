@@ -38,6 +38,18 @@ pub trait GpioBackend: Send + Sync {
         initial: Level,
         consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError>;
+
+    /// Takes a line as an input. Its bias (pull-up or pull-down) stays as it is.
+    fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError>;
+}
+
+/// An input line that is ours. Dropping it releases the line.
+pub trait InputLine: Send {
+    /// The level that is there.
+    fn get(&mut self) -> Result<Level, GpioError>;
+
+    /// The line for people: name, chip and offset as far as they are known.
+    fn describe(&self) -> String;
 }
 
 /// An output line that is ours. Dropping it releases the line; its level afterwards is the kernel's affair.
@@ -67,6 +79,18 @@ pub enum BackendChoice {
     Simulated,
 }
 
+impl BackendChoice {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BackendChoice::Auto => "auto",
+            BackendChoice::Cdev => "cdev",
+            BackendChoice::Rppal => "rppal",
+            BackendChoice::Simulated => "simulated",
+        }
+    }
+}
+
 /// The configuration names a backend that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -78,13 +102,15 @@ pub struct UnknownBackend(String);
 impl FromStr for BackendChoice {
     type Err = UnknownBackend;
     fn from_str(text: &str) -> Result<Self, UnknownBackend> {
-        match text {
-            "auto" => Ok(BackendChoice::Auto),
-            "cdev" => Ok(BackendChoice::Cdev),
-            "rppal" => Ok(BackendChoice::Rppal),
-            "simulated" => Ok(BackendChoice::Simulated),
-            other => Err(UnknownBackend(other.to_owned())),
-        }
+        [
+            BackendChoice::Auto,
+            BackendChoice::Cdev,
+            BackendChoice::Rppal,
+            BackendChoice::Simulated,
+        ]
+        .into_iter()
+        .find(|choice| choice.as_str() == text)
+        .ok_or_else(|| UnknownBackend(text.to_owned()))
     }
 }
 

@@ -5,12 +5,12 @@
 
 use std::path::Path;
 
-use rppal::gpio::{Error, Gpio, OutputPin};
+use rppal::gpio::{Error, Gpio, InputPin, OutputPin};
 use rppal::system::{DeviceInfo, SoC};
 
 use super::error::permission;
 use super::line::{LineAddress, LineSpec, Physical};
-use super::{GpioBackend, GpioError, Level, OutputLine};
+use super::{GpioBackend, GpioError, InputLine, Level, OutputLine};
 
 /// The lines of the 40-pin header, BCM 0 to 27; the others carry the SD card, Wi-Fi and the like.
 const HEADER_LINES: u8 = 28;
@@ -128,6 +128,38 @@ impl GpioBackend for RppalBackend {
             pin,
             active_low: spec.active_low,
         }))
+    }
+
+    fn request_input(&self, spec: &LineSpec, _consumer: &str) -> Result<Box<dyn InputLine>, GpioError> {
+        let number = bcm_number(spec, self.label)?;
+        let pin = self
+            .gpio
+            .get(number)
+            .map_err(|error| convert(error, &spec.to_string(), "take it"))?;
+        Ok(Box::new(RppalInput {
+            pin: pin.into_input(),
+            active_low: spec.active_low,
+        }))
+    }
+}
+
+struct RppalInput {
+    pin: InputPin,
+    active_low: bool,
+}
+
+impl InputLine for RppalInput {
+    fn get(&mut self) -> Result<Level, GpioError> {
+        let physical = if self.pin.is_high() {
+            Physical::High
+        } else {
+            Physical::Low
+        };
+        Ok(physical.logical(self.active_low))
+    }
+
+    fn describe(&self) -> String {
+        format!("GPIO{} (rppal)", self.pin.pin())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Lines without hardware: every edge is recorded with its time and told to whoever listens.
 //!
 //! A line that was never driven rests at its inactive level, as a pull resistor would hold it; so taking a line
-//! with the initial level *on* is an edge, with *off* it is none. Whatever name or chip is asked for exists.
+//! with the initial level *on* is an edge, with *off* it is none. Whatever name or chip is asked for exists. An input
+//! reads as inactive until it is set by hand ([`SimulatedBoard::set_input`]) or wired to an output.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -9,7 +10,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::line::{LineSpec, Physical};
-use super::{GpioBackend, GpioError, Level, OutputLine};
+use super::{GpioBackend, GpioError, InputLine, Level, OutputLine};
 use crate::clock::{BootTime, SharedClock};
 use crate::device::lock;
 
@@ -56,6 +57,8 @@ struct State {
     lines: BTreeMap<String, Line>,
     edges: VecDeque<Edge>,
     listeners: Vec<Listener>,
+    /// Inputs by the output that they show.
+    wires: BTreeMap<String, LineSpec>,
 }
 
 #[derive(Default)]
@@ -111,6 +114,43 @@ impl SimulatedBoard {
         lock(&self.state).lines.entry(line.to_owned()).or_default().fault = fault;
     }
 
+    /// Sets an input's level from outside; makes no edge.
+    pub fn set_input(&self, input: &LineSpec, level: Level) {
+        let mut state = lock(&self.state);
+        let line = state.lines.entry(input.to_string()).or_default();
+        line.driven = Some(level.physical(input.active_low));
+    }
+
+    /// Wires an input to an output, as a contact would be: from now on it shows the output's level at once.
+    pub fn wire(&self, output: &LineSpec, input: &LineSpec) {
+        lock(&self.state).wires.insert(output.to_string(), input.clone());
+    }
+
+    /// Says what a line is that nobody here has driven yet, as an earlier holder may have left it; makes no edge.
+    pub fn assume(&self, output: &LineSpec, level: Level) {
+        let mut state = lock(&self.state);
+        let line = state.lines.entry(output.to_string()).or_default();
+        line.driven = Some(level.physical(output.active_low));
+    }
+
+    /// Makes `consumer` the holder of a line that is free.
+    fn take(&self, spec: &LineSpec, consumer: &str) -> Result<SimulatedLine, GpioError> {
+        let mut state = lock(&self.state);
+        let line = state.lines.entry(spec.to_string()).or_default();
+        if let Some(holder) = &line.holder {
+            return Err(GpioError::Busy {
+                line: spec.to_string(),
+                holder_name: holder.clone(),
+            });
+        }
+        line.holder = Some(consumer.to_owned());
+        Ok(SimulatedLine {
+            board: self.clone(),
+            spec: spec.clone(),
+            consumer: consumer.to_owned(),
+        })
+    }
+
     /// Drives a line and tells everybody if that is an edge.
     fn drive(&self, spec: &LineSpec, consumer: &str, level: Level) -> Result<(), GpioError> {
         let name = spec.to_string();
@@ -130,6 +170,10 @@ impl SimulatedBoard {
                 .driven
                 .replace(physical)
                 .unwrap_or(Level::Off.physical(spec.active_low));
+            if let Some(input) = state.wires.get(&name).cloned() {
+                let line = state.lines.entry(input.to_string()).or_default();
+                line.driven = Some(level.physical(input.active_low));
+            }
             if before == physical {
                 return Ok(());
             }
@@ -185,25 +229,14 @@ impl GpioBackend for SimulatedBoard {
         initial: Level,
         consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError> {
-        {
-            let mut state = lock(&self.state);
-            let line = state.lines.entry(spec.to_string()).or_default();
-            if let Some(holder) = &line.holder {
-                return Err(GpioError::Busy {
-                    line: spec.to_string(),
-                    holder_name: holder.clone(),
-                });
-            }
-            line.holder = Some(consumer.to_owned());
-        }
         // From here on dropping the line releases it, also if driving fails.
-        let mut line = SimulatedLine {
-            board: self.clone(),
-            spec: spec.clone(),
-            consumer: consumer.to_owned(),
-        };
+        let mut line = self.take(spec, consumer)?;
         line.set(initial)?;
         Ok(Box::new(line))
+    }
+
+    fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError> {
+        Ok(Box::new(self.take(spec, consumer)?))
     }
 }
 
@@ -220,19 +253,35 @@ impl OutputLine for SimulatedLine {
     }
 
     fn get(&mut self) -> Result<Level, GpioError> {
-        let name = self.spec.to_string();
-        let state = lock(&self.board.state);
-        let line = state.lines.get(&name);
-        let physical = match line.and_then(|line| line.fault) {
-            Some(LineFault::Error(errno)) => return Err(failed(name, "read its level back", errno)),
-            Some(LineFault::Stuck(physical)) => Some(physical),
-            None => line.and_then(|line| line.driven),
-        };
-        Ok(physical.map_or(Level::Off, |physical| physical.logical(self.spec.active_low)))
+        self.read("read its level back")
     }
 
     fn describe(&self) -> String {
         format!("{} (simulated)", self.spec)
+    }
+}
+
+impl InputLine for SimulatedLine {
+    fn get(&mut self) -> Result<Level, GpioError> {
+        self.read("read it")
+    }
+
+    fn describe(&self) -> String {
+        format!("{} (simulated)", self.spec)
+    }
+}
+
+impl SimulatedLine {
+    fn read(&self, action: &'static str) -> Result<Level, GpioError> {
+        let name = self.spec.to_string();
+        let state = lock(&self.board.state);
+        let line = state.lines.get(&name);
+        let physical = match line.and_then(|line| line.fault) {
+            Some(LineFault::Error(errno)) => return Err(failed(name, action, errno)),
+            Some(LineFault::Stuck(physical)) => Some(physical),
+            None => line.and_then(|line| line.driven),
+        };
+        Ok(physical.map_or(Level::Off, |physical| physical.logical(self.spec.active_low)))
     }
 }
 
@@ -334,6 +383,41 @@ mod tests {
         board.set_fault("GPIO17", None);
         line.set(Level::Off).unwrap();
         assert_eq!(line.get().unwrap(), Level::Off);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn inputs_are_set_by_hand_or_show_the_output_that_they_are_wired_to() {
+        let board = board();
+        let contact = LineSpec {
+            active_low: true,
+            ..LineSpec::named("GPIO27")
+        };
+        let mut input = board.request_input(&contact, "outpost:lamp").unwrap();
+        assert_eq!(input.get().unwrap(), Level::Off, "at rest");
+        board.set_input(&contact, Level::On);
+        assert_eq!(input.get().unwrap(), Level::On);
+        assert_eq!(board.physical("GPIO27"), Some(Physical::Low));
+        board.wire(&spec(false), &contact);
+        let mut line = board.request_output(&spec(false), Level::Off, "x").unwrap();
+        assert_eq!(input.get().unwrap(), Level::Off);
+        line.set(Level::On).unwrap();
+        assert_eq!(input.get().unwrap(), Level::On);
+        board.set_fault("GPIO27", Some(LineFault::Stuck(Physical::Low)));
+        line.set(Level::Off).unwrap();
+        assert_eq!(input.get().unwrap(), Level::On, "welded");
+        assert!(
+            board.request_input(&contact, "thief").is_err(),
+            "an input has one holder, too"
+        );
+        assert_eq!(board.levels("GPIO27"), [], "inputs make no edges");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_earlier_holder_left_makes_taking_the_line_an_edge() {
+        let board = board();
+        board.assume(&spec(true), Level::On);
+        drop(board.request_output(&spec(true), Level::Off, "x").unwrap());
+        assert_eq!(board.levels("GPIO17"), [Level::Off]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -333,12 +333,12 @@ impl Device for Modbus {
         Some(Arc::new(LinkProbe::new(&self.name, &self.link)))
     }
 
-    async fn tend(&mut self) {
+    async fn tend(&mut self) -> Result<(), DeviceError> {
         let mut buffer = [0; 256];
         loop {
             if !self.link.is_open() {
                 self.link.reopen().await;
-                return;
+                return Ok(());
             }
             let clock = self.clock.clone();
             let again = self.again;
@@ -355,7 +355,7 @@ impl Device for Modbus {
                     }
                 } => {
                     self.again = again.map(|(_, pause)| (clock.now() + pause, pause));
-                    return;
+                    return Ok(());
                 }
             }
         }

@@ -695,11 +695,15 @@ impl Device for Tended {
         Duration::ZERO
     }
 
-    async fn tend(&mut self) {
+    async fn tend(&mut self) -> Result<(), DeviceError> {
         self.bell.notified().await;
         let word = *self.word.0.lock().unwrap();
+        if word == Some("fail") {
+            return Err(DeviceError::Gone { device: "dut".into() });
+        }
         assert!(word.is_none(), "{word:?}");
         self.counts.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn perform(&mut self, _call: &Call, context: &Context) -> Result<Outcome, VerbError> {
@@ -774,6 +778,24 @@ async fn a_faulted_device_is_made_safe_when_tending_says_that_it_is_worth_it() {
     bell.notify_one();
     a_while().await;
     assert_eq!(counts.1.load(Ordering::SeqCst), 3, "safe is safe");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_wrong_by_the_devices_own_rules_makes_it_safe() {
+    let clock = TestClock::new(0);
+    let device = Tended::new();
+    let (bell, counts, safe) = (device.bell.clone(), device.counts.clone(), device.safe.clone());
+    *device.word.0.lock().unwrap() = Some("fail");
+    let handle = spawn(Box::new(device), clock.clone());
+    bell.notify_one();
+    a_while().await;
+    assert_eq!(counts.1.load(Ordering::SeqCst), 1);
+    assert!(!handle.is_unsafe() && handle.fault().borrow().is_none());
+    *safe.0.lock().unwrap() = Some("no");
+    bell.notify_one();
+    a_while().await;
+    assert_eq!(counts.1.load(Ordering::SeqCst), 2);
+    assert!(handle.is_unsafe() && handle.fault().borrow().is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -448,13 +448,13 @@ impl Device for Serial {
         Some(Arc::new(LinkProbe::new(&self.name, &self.link)))
     }
 
-    async fn tend(&mut self) {
+    async fn tend(&mut self) -> Result<(), DeviceError> {
         let mut buffer = [0; 256];
         loop {
             if !self.link.is_open() {
                 self.link.reopen().await;
                 self.follow();
-                return;
+                return Ok(());
             }
             // Whole frames that nobody waits for are nobody's; of a loss the link has told already.
             if let Ok(count) = self.link.read(&mut buffer).await {

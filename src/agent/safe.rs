@@ -1,0 +1,361 @@
+//! `outpost-agent safe`: drives every output to its safe level without the agent and without its configuration.
+//!
+//! The service manager runs it after the agent ended, however that was (`ExecStopPost=`), so it relies on nothing but a
+//! list that the agent compiled at its last good start. It goes on after every line that refuses.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::{ENVIRONMENT, Settings};
+use super::state_file;
+use crate::clock::{BootTime, SharedClock, SystemClock};
+use crate::device::gpio::{
+    BackendChoice, GpioBackend, GpioError, Level, LineAddress, LineSpec, LineSpecError, OutputLine,
+    SimulatedBoard, open_backend,
+};
+
+/// The list's file in the state directory.
+pub const FILE: &str = "safe.json";
+/// How long a line may take until it reads as it was set.
+const SETTLE: Duration = Duration::from_millis(5);
+/// Who holds the lines meanwhile.
+const CONSUMER: &str = "outpost-agent safe";
+/// How the subcommand is written.
+const USAGE: &str = "outpost-agent safe [--state-dir DIR]";
+
+/// Every output of a configuration with what it needs to be driven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafeList {
+    /// As `gpio.backend` says.
+    backend: String,
+    outputs: Vec<Entry>,
+}
+
+/// One output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    device: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    line: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chip: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offset: Option<u32>,
+    active_low: bool,
+    safe: Level,
+    /// The level after a stop that was asked for; none: whatever it is.
+    stop: Option<Level>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interlock: Option<String>,
+    dead_time_ms: u64,
+}
+
+/// Which levels to drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Levels {
+    /// The safe ones: nobody may drive the outputs.
+    Safe,
+    /// Those of `on_stop`: the agent was told to stop, and did.
+    Stop,
+}
+
+/// Why nothing could be driven.
+#[derive(Debug, thiserror::Error)]
+pub enum SafeError {
+    /// There is no list.
+    #[error(
+        "no list of outputs at {}: no agent has ever started well with this state directory; if it works in another one, \
+         name that: {USAGE}", path.display()
+    )]
+    NoList {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The list can't be read.
+    #[error("can't read the list of outputs {}: {cause}; a good start of the agent writes it anew", path.display())]
+    BadList {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// No backend.
+    #[error("can't drive lines: {0}")]
+    Gpio(#[from] GpioError),
+}
+
+/// Why one output could not be driven.
+#[derive(Debug, thiserror::Error)]
+enum OutputFailed {
+    #[error(transparent)]
+    Spec(#[from] LineSpecError),
+    #[error(transparent)]
+    Line(#[from] GpioError),
+    #[error("{line} reads back {read}")]
+    ReadBack { line: String, read: Level },
+    #[error("not driven, since another output of interlock {group:?} is not surely off")]
+    Interlocked { group: String },
+}
+
+impl SafeList {
+    /// The outputs of a configuration.
+    pub fn of(settings: &Settings) -> Self {
+        let outputs = settings.kinds().filter_map(|(device, settings)| {
+            let output = settings.output()?;
+            let (line, chip, offset) = match &output.line.address {
+                LineAddress::Named(name) => (Some(name.clone()), None, None),
+                LineAddress::OnChip { label, offset } => (None, Some(label.clone()), Some(*offset)),
+            };
+            Some(Entry {
+                device: device.clone(),
+                line,
+                chip,
+                offset,
+                active_low: output.line.active_low,
+                safe: output.safe,
+                stop: output.stop_level(),
+                interlock: output.interlock.clone(),
+                dead_time_ms: u64::try_from(output.interlock_dead_time.as_millis()).unwrap_or(u64::MAX),
+            })
+        });
+        SafeList {
+            backend: settings.gpio.backend.as_str().to_owned(),
+            outputs: outputs.collect(),
+        }
+    }
+
+    /// Keeps the list in the state directory, if it is another than the one there.
+    ///
+    /// # Errors
+    /// It can't be written: after a crash the old list counts, or none.
+    pub fn store(&self, state_dir: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        state_file::replace(&state_dir.join(FILE), &text).map(|_| ())
+    }
+
+    /// The list in a state directory.
+    ///
+    /// # Errors
+    /// There is none, or it can't be understood.
+    pub fn load(state_dir: &Path) -> Result<Self, SafeError> {
+        let path = state_dir.join(FILE);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SafeError::NoList { path }),
+            Err(error) => {
+                let cause = error.to_string();
+                return Err(SafeError::BadList { path, cause });
+            }
+        };
+        serde_json::from_slice(&text).map_err(|error| SafeError::BadList {
+            path,
+            cause: error.to_string(),
+        })
+    }
+
+    /// The backend to use. `board` is used where the list says “simulated”: as nobody knows what its lines were, each is
+    /// taken for not being what it is to be, so that driving it shows as an edge.
+    fn backend(&self, levels: Levels, board: &SimulatedBoard) -> Result<Arc<dyn GpioBackend>, SafeError> {
+        let choice: BackendChoice = self.backend.parse().unwrap_or_default();
+        if choice == BackendChoice::Simulated {
+            for entry in &self.outputs {
+                if let (Ok(spec), Some(level)) = (entry.spec(), entry.level(levels)) {
+                    board.assume(&spec, !level);
+                }
+            }
+        }
+        Ok(open_backend(choice, board)?)
+    }
+
+    /// Drives every output, those that go off first, those that go on after the dead time of their group; one that
+    /// refuses does not stop the others. Says each to `say`. How many were not driven.
+    pub async fn drive(
+        &self,
+        levels: Levels,
+        gpio: &dyn GpioBackend,
+        clock: &SharedClock,
+        say: &mut dyn FnMut(&str),
+    ) -> usize {
+        // Held to the end: a line that is released may lose its level.
+        let mut held = Vec::new();
+        let mut failed = 0;
+        // Groups of which something may be on.
+        let mut doubtful = BTreeSet::new();
+        let mut off_at = clock.now();
+        let wanted = |entry: &&Entry, level| entry.level(levels) == level;
+        for entry in self.outputs.iter().filter(|entry| wanted(entry, None)) {
+            doubtful.extend(entry.interlock.clone());
+            say(&format!("{}: left as it is", entry.device));
+        }
+        for level in [Level::Off, Level::On] {
+            for entry in self.outputs.iter().filter(|entry| wanted(entry, Some(level))) {
+                let result = match level {
+                    Level::Off => entry.drive(level, gpio, clock).await,
+                    Level::On => self.drive_on(entry, off_at, &doubtful, gpio, clock).await,
+                };
+                // One that is on keeps the others of its group off, and so does one that may be.
+                if level == Level::On || result.is_err() {
+                    doubtful.extend(entry.interlock.clone());
+                }
+                match result {
+                    Ok(line) => {
+                        say(&format!("{}: {} is {level}", entry.device, line.describe()));
+                        held.push(line);
+                    }
+                    Err(error) => {
+                        say(&format!("{}: NOT {level}: {error}", entry.device));
+                        failed += 1;
+                    }
+                }
+            }
+            off_at = clock.now();
+        }
+        failed
+    }
+
+    async fn drive_on(
+        &self,
+        entry: &Entry,
+        off_at: BootTime,
+        doubtful: &BTreeSet<String>,
+        gpio: &dyn GpioBackend,
+        clock: &SharedClock,
+    ) -> Result<Box<dyn OutputLine>, OutputFailed> {
+        if let Some(group) = &entry.interlock {
+            if doubtful.contains(group) {
+                return Err(OutputFailed::Interlocked { group: group.clone() });
+            }
+            clock.sleep_until(off_at + self.dead_time(group)).await;
+        }
+        entry.drive(Level::On, gpio, clock).await
+    }
+
+    /// The longest that an output of the group asks for.
+    fn dead_time(&self, group: &str) -> Duration {
+        let members = self
+            .outputs
+            .iter()
+            .filter(|entry| entry.interlock.as_deref() == Some(group));
+        let longest = members.map(|entry| entry.dead_time_ms).max();
+        Duration::from_millis(longest.unwrap_or_default())
+    }
+}
+
+impl Entry {
+    fn level(&self, levels: Levels) -> Option<Level> {
+        match levels {
+            Levels::Safe => Some(self.safe),
+            Levels::Stop => self.stop,
+        }
+    }
+
+    fn spec(&self) -> Result<LineSpec, LineSpecError> {
+        LineSpec::from_keys(self.line.clone(), self.chip.clone(), self.offset, self.active_low)
+    }
+
+    async fn drive(
+        &self,
+        level: Level,
+        gpio: &dyn GpioBackend,
+        clock: &SharedClock,
+    ) -> Result<Box<dyn OutputLine>, OutputFailed> {
+        let mut line = gpio.request_output(&self.spec()?, level, CONSUMER)?;
+        if line.get()? != level {
+            clock.sleep_until(clock.now() + SETTLE).await;
+        }
+        match line.get()? {
+            read if read == level => Ok(line),
+            read => Err(OutputFailed::ReadBack {
+                line: line.describe(),
+                read,
+            }),
+        }
+    }
+}
+
+/// The whole subcommand: reads its arguments and the environment, drives, and gives the exit code: 0 every output is as it
+/// is to be, 1 one is not, 2 usage. `edge` is given `edge LINE on|off` of simulated lines, `say` everything else.
+///
+/// After a stop that was asked for (systemd tells by `SERVICE_RESULT=success`) the levels of `on_stop` are driven, else the
+/// safe ones.
+pub fn command(
+    words: impl Iterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+    edge: &mut dyn FnMut(&str),
+    say: &mut dyn FnMut(&str),
+) -> u8 {
+    let state_dir = match state_dir(words, &environment) {
+        Ok(state_dir) => state_dir,
+        Err(problem) => {
+            say(&format!("{problem}; usage: {USAGE}"));
+            return 2;
+        }
+    };
+    let levels = match environment("SERVICE_RESULT") {
+        Some(result) if result == "success" => Levels::Stop,
+        _ => Levels::Safe,
+    };
+    let clock: SharedClock = Arc::new(SystemClock);
+    let board = SimulatedBoard::new(clock.clone());
+    let driven = SafeList::load(&state_dir).and_then(|list| {
+        let gpio = list.backend(levels, &board)?;
+        Ok((list, gpio))
+    });
+    let (list, gpio) = match driven {
+        Ok(ready) => ready,
+        Err(error) => {
+            say(&error.to_string());
+            return 1;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("can't start: {error}"));
+            return 1;
+        }
+    };
+    let failed = runtime.block_on(list.drive(levels, &*gpio, &clock, say));
+    for made in board.edges() {
+        edge(&format!("edge {} {}", made.line, made.level));
+    }
+    u8::from(failed > 0)
+}
+
+/// Where the list is: as an argument says, as the agent's setting in the environment, as systemd's `StateDirectory=`, or
+/// by default.
+fn state_dir(
+    mut words: impl Iterator<Item = OsString>,
+    environment: &impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, String> {
+    let mut named = None;
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--state-dir") => {
+                named = Some(words.next().ok_or("--state-dir needs the name of a directory")?);
+            }
+            Some(text) if text.starts_with("--state-dir=") => {
+                named = Some(text["--state-dir=".len()..].into());
+            }
+            _ => return Err(format!("unknown argument {word:?}")),
+        }
+    }
+    let found = named
+        .or_else(|| environment(&format!("{ENVIRONMENT}__AGENT__STATE_DIR")))
+        // Several are separated by colons; the agent's is the first.
+        .or_else(|| Some(environment("STATE_DIRECTORY")?.to_str()?.split(':').next()?.into()));
+    Ok(found.map_or_else(|| Settings::default().agent.state_dir, PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! Groups of outputs of which at most one is on, with a dead time from one to the next.
+//!
+//! An output holds its group from before it is driven on until after it was driven off. So in doubt, when a line could
+//! not be driven off, it holds the group and no other goes on. Nobody goes on before every output of the group was
+//! opened, which drives it off, and the dead time has passed since.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::policy::Standing;
+use super::settings::OutputSettings;
+use crate::clock::BootTime;
+use crate::device::{DeviceSettings, lock};
+
+/// Every group of an agent; clones are the same groups.
+#[derive(Debug, Clone, Default)]
+pub struct Interlocks {
+    groups: Arc<Mutex<BTreeMap<String, Arc<watch::Sender<Group>>>>>,
+}
+
+impl Interlocks {
+    /// The groups of a configuration. The longest dead time that an output of a group asks for is the group's.
+    pub fn of<'a>(devices: impl IntoIterator<Item = (&'a String, &'a DeviceSettings)>) -> Self {
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+        for output in devices.into_iter().filter_map(|(_, device)| device.output()) {
+            if let Some(name) = &output.interlock {
+                let group = groups.entry(name.clone()).or_default();
+                group.awaited += 1;
+                group.dead_time = group.dead_time.max(output.interlock_dead_time);
+            }
+        }
+        let shared = |(name, group)| (name, Arc::new(watch::Sender::new(group)));
+        Interlocks {
+            groups: Arc::new(Mutex::new(groups.into_iter().map(shared).collect())),
+        }
+    }
+
+    /// Puts an output into its group, if it has one. Its line must be off.
+    pub(super) fn join(&self, device: &str, settings: &OutputSettings, now: BootTime) -> Option<Member> {
+        let name = settings.interlock.as_ref()?;
+        let group = lock(&self.groups).entry(name.clone()).or_default().clone();
+        group.send_modify(|group| group.join(settings.interlock_dead_time, now));
+        Some(Member {
+            device: device.into(),
+            group,
+        })
+    }
+}
+
+/// One output's place in its group.
+#[derive(Debug)]
+pub(super) struct Member {
+    device: Arc<str>,
+    group: Arc<watch::Sender<Group>>,
+}
+
+impl Member {
+    pub(super) fn standing(&self, now: BootTime) -> Standing {
+        self.group.borrow().standing(&self.device, now)
+    }
+
+    /// Takes the group, if it is free.
+    pub(super) fn claim(&self, now: BootTime) -> bool {
+        let mut ours = false;
+        self.group.send_if_modified(|group| {
+            ours = group.claim(&self.device, now);
+            ours
+        });
+        ours
+    }
+
+    /// Gives the group back, if it is ours: the line is off.
+    pub(super) fn release(&self, now: BootTime) {
+        self.group
+            .send_if_modified(|group| group.release(&self.device, now));
+    }
+
+    /// The output that is on.
+    pub(super) fn holder(&self) -> Option<Arc<str>> {
+        self.group.borrow().holder.clone()
+    }
+
+    /// Waits until `look` sees something else in the group than it saw. Safe to drop and to call again.
+    pub(super) async fn changed_from(&self, standing: Standing, now: BootTime) {
+        let mut receiver = self.group.subscribe();
+        let device = self.device.clone();
+        let other = receiver.wait_for(|group| group.standing(&device, now) != standing);
+        if other.await.is_err() {
+            // Closed: impossible while `self` holds the sender.
+            std::future::pending().await
+        }
+    }
+}
+
+/// The state of one group; pure.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Group {
+    dead_time: Duration,
+    /// So many outputs are not open yet.
+    awaited: usize,
+    /// Who is on, or may be.
+    holder: Option<Arc<str>>,
+    /// Since when none is on.
+    off_since: BootTime,
+}
+
+impl Group {
+    pub(super) fn join(&mut self, dead_time: Duration, now: BootTime) {
+        self.awaited = self.awaited.saturating_sub(1);
+        self.dead_time = self.dead_time.max(dead_time);
+        self.off_since = self.off_since.max(now);
+    }
+
+    pub(super) fn standing(&self, device: &str, now: BootTime) -> Standing {
+        match &self.holder {
+            Some(holder) if **holder == *device => Standing::Free,
+            Some(_) => Standing::Held,
+            None if self.awaited > 0 => Standing::Held,
+            None => match self.off_since + self.dead_time {
+                free if now >= free => Standing::Free,
+                free => Standing::Until(free),
+            },
+        }
+    }
+
+    pub(super) fn claim(&mut self, device: &Arc<str>, now: BootTime) -> bool {
+        let free = self.standing(device, now) == Standing::Free;
+        if free {
+            self.holder = Some(device.clone());
+        }
+        free
+    }
+
+    pub(super) fn release(&mut self, device: &str, now: BootTime) -> bool {
+        let ours = self.holder.as_deref() == Some(device);
+        if ours {
+            self.holder = None;
+            self.off_since = now;
+        }
+        ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> BootTime {
+        BootTime::default() + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn one_holds_the_group_and_the_next_waits_out_the_dead_time() {
+        let (left, right): (Arc<str>, Arc<str>) = ("left".into(), "right".into());
+        let mut group = Group {
+            awaited: 2,
+            ..Group::default()
+        };
+        group.join(Duration::from_secs(1), at(10));
+        assert_eq!(
+            group.standing("left", at(100)),
+            Standing::Held,
+            "one is not open yet"
+        );
+        group.join(Duration::from_secs(3), at(20));
+        assert_eq!(
+            group.standing("left", at(22)),
+            Standing::Until(at(23)),
+            "the longest counts"
+        );
+        assert!(!group.claim(&left, at(22)));
+        assert!(group.claim(&left, at(23)));
+        assert_eq!(group.standing("left", at(23)), Standing::Free, "whose it is");
+        assert_eq!(group.standing("right", at(99)), Standing::Held);
+        assert!(!group.release("right", at(99)), "not its to give");
+        assert!(!group.claim(&right, at(99)));
+        assert!(group.release("left", at(100)));
+        assert!(
+            !group.release("left", at(102)),
+            "again: the dead time does not begin anew"
+        );
+        assert_eq!(group.standing("left", at(102)), Standing::Until(at(103)));
+        assert!(group.claim(&right, at(103)));
+    }
+}

@@ -1,0 +1,123 @@
+//! The lines of one output: the one it drives, and the one that shows whether the contact followed.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::error::OutputError;
+use super::settings::FeedbackSettings;
+use crate::clock::{Clock, SharedClock};
+use crate::device::gpio::{GpioBackend, GpioError, InputLine, Level, OutputLine};
+use crate::device::{DeviceError, lock};
+
+/// A line with a capacitor on it may take a moment until it reads as it was set.
+const SETTLE: Duration = Duration::from_millis(5);
+/// How often a contact is looked at while it may still be moving.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The driven line, shared by the output, which drives it, and its device's probe, which only reads it.
+pub struct Wire {
+    device: String,
+    line: Mutex<Box<dyn OutputLine>>,
+}
+
+impl Wire {
+    pub(super) fn new(device: &str, line: Box<dyn OutputLine>) -> Self {
+        Wire {
+            device: device.to_owned(),
+            line: Mutex::new(line),
+        }
+    }
+
+    /// The device whose line it is.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    pub(super) fn set(&self, level: Level) -> Result<(), DeviceError> {
+        lock(&self.line)
+            .set(level)
+            .map_err(|cause| self.failed(&format!("switch {level}"), cause))
+    }
+
+    /// The level that is there.
+    ///
+    /// # Errors
+    /// The line cannot be read.
+    pub fn get(&self) -> Result<Level, DeviceError> {
+        lock(&self.line)
+            .get()
+            .map_err(|cause| self.failed("read its line", cause))
+    }
+
+    /// Whether the line is what it was set to.
+    pub(super) async fn verify(&self, set: Level, clock: &SharedClock) -> Result<(), DeviceError> {
+        if self.get()? != set {
+            clock.sleep_until(clock.now() + SETTLE).await;
+        }
+        let read = self.get()?;
+        if read == set {
+            return Ok(());
+        }
+        Err(DeviceError::ReadBack {
+            device: self.device.clone(),
+            line: lock(&self.line).describe(),
+            set,
+            read,
+        })
+    }
+
+    fn failed(&self, action: &str, cause: GpioError) -> DeviceError {
+        DeviceError::Gpio {
+            device: self.device.clone(),
+            action: action.to_owned(),
+            cause,
+        }
+    }
+}
+
+/// The input that shows the contact.
+pub(super) struct Feedback {
+    line: Mutex<Box<dyn InputLine>>,
+    time: Duration,
+}
+
+impl Feedback {
+    pub(super) fn open(
+        device: &str,
+        settings: &FeedbackSettings,
+        gpio: &dyn GpioBackend,
+    ) -> Result<Self, DeviceError> {
+        let line = gpio
+            .request_input(&settings.line, &format!("outpost:{device}"))
+            .map_err(|cause| DeviceError::Gpio {
+                device: device.to_owned(),
+                action: format!("take feedback line {}", settings.line),
+                cause,
+            })?;
+        Ok(Feedback {
+            line: Mutex::new(line),
+            time: settings.time,
+        })
+    }
+
+    /// Waits until the contact is what was set, as long as it may take.
+    pub(super) async fn verify(&self, set: Level, clock: &dyn Clock) -> Result<(), OutputError> {
+        let deadline = clock.now() + self.time;
+        loop {
+            let read = lock(&self.line).get().map_err(OutputError::FeedbackLine)?;
+            if read == set {
+                return Ok(());
+            }
+            let now = clock.now();
+            if now >= deadline {
+                return Err(OutputError::Feedback {
+                    line: lock(&self.line).describe(),
+                    set,
+                    read,
+                    waited: self.time,
+                });
+            }
+            clock.sleep_until(deadline.min(now + LOOK_EVERY)).await;
+        }
+    }
+}
