@@ -39,7 +39,7 @@ pub trait GpioBackend: Send + Sync {
         consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError>;
 
-    /// Takes a line as an input. Its bias (pull-up or pull-down) stays as it is.
+    /// Takes a line as an input. No bias is asked for: `cdev` leaves the pull resistor as it is, `rppal` turns it off.
     fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError>;
 }
 

@@ -317,7 +317,7 @@ async fn of_a_group_at_most_one_is_on_and_the_next_waits_out_the_dead_time() {
     let refused = bench.refused("right", "on").await;
     assert_eq!(
         refused,
-        "right: left is on, and of their interlock at most one may be: switch that off first"
+        "right: left is on or not surely off, and of their interlock at most one may be on: switch that off first"
     );
     bench.until(10).await;
     bench.run("left", "off").await.unwrap();
@@ -463,6 +463,26 @@ async fn a_welded_contact_is_a_fault_that_stays_and_not_safe() {
         Err(VerbError::Faulted { .. })
     ));
     bench.run("other", "on").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_contact_that_is_welded_at_the_start_keeps_its_group() {
+    let both: Change = &|o| {
+        bridge(0)(o);
+        feedback(o);
+    };
+    let clock = TestClock::new(0);
+    let board = SimulatedBoard::new(clock.clone());
+    board.set_input(&contact(), On);
+    let bench = start(&clock, &board, &[("other", &bridge(0)), ("relay", both)], None);
+    bench.until(10).await;
+    assert!(bench.lamps["relay"].is_unsafe());
+    let refused = bench.refused("other", "on").await;
+    assert!(refused.contains("relay is on or not surely off"), "{refused}");
+    board.set_input(&contact(), Off);
+    bench.until(20).await;
+    bench.run("other", "on").await.unwrap();
+    bench.is(&[(20_010, "other", On)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,9 @@
 //!
 //! An output holds its group from before it is driven on until after it was driven off. So in doubt, when a line could
 //! not be driven off, it holds the group and no other goes on. Nobody goes on before every output of the group was
-//! opened, which drives it off, and the dead time has passed since.
+//! opened and seen off, and the dead time has passed since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,11 +25,12 @@ impl Interlocks {
     /// The groups of a configuration. The longest dead time that an output of a group asks for is the group's.
     pub fn of<'a>(devices: impl IntoIterator<Item = (&'a String, &'a DeviceSettings)>) -> Self {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-        for output in devices.into_iter().filter_map(|(_, device)| device.output()) {
-            if let Some(name) = &output.interlock {
+        for (device, settings) in devices {
+            if let Some(output) = settings.output()
+                && let Some(name) = &output.interlock
+            {
                 let group = groups.entry(name.clone()).or_default();
-                group.awaited += 1;
-                group.dead_time = group.dead_time.max(output.interlock_dead_time);
+                group.join(device.as_str().into(), output.interlock_dead_time);
             }
         }
         let shared = |(name, group)| (name, Arc::new(watch::Sender::new(group)));
@@ -38,15 +39,13 @@ impl Interlocks {
         }
     }
 
-    /// Puts an output into its group, if it has one. Its line must be off.
-    pub(super) fn join(&self, device: &str, settings: &OutputSettings, now: BootTime) -> Option<Member> {
+    /// Puts an output into its group, if it has one. It counts as on until it is [released](Member::release).
+    pub(super) fn join(&self, device: &str, settings: &OutputSettings) -> Option<Member> {
         let name = settings.interlock.as_ref()?;
+        let device: Arc<str> = device.into();
         let group = lock(&self.groups).entry(name.clone()).or_default().clone();
-        group.send_modify(|group| group.join(settings.interlock_dead_time, now));
-        Some(Member {
-            device: device.into(),
-            group,
-        })
+        group.send_modify(|group| group.join(device.clone(), settings.interlock_dead_time));
+        Some(Member { device, group })
     }
 }
 
@@ -72,18 +71,21 @@ impl Member {
         ours
     }
 
-    /// Gives the group back, if it is ours: the line is off.
+    /// Gives the group back, if it is ours: the output was seen off.
     pub(super) fn release(&self, now: BootTime) {
         self.group
             .send_if_modified(|group| group.release(&self.device, now));
     }
 
-    /// The output that is on.
-    pub(super) fn holder(&self) -> Option<Arc<str>> {
-        self.group.borrow().holder.clone()
+    /// Another output that is on, or not surely off.
+    pub(super) fn other(&self) -> Option<Arc<str>> {
+        let group = self.group.borrow();
+        let mut others = group.holder.iter().chain(&group.unseen);
+        others.find(|other| **other != self.device).cloned()
     }
 
-    /// Waits until `look` sees something else in the group than it saw. Safe to drop and to call again.
+    /// Waits until the standing of `now` would be another, since something in the group has changed. Safe to drop and to
+    /// call again.
     pub(super) async fn changed_from(&self, standing: Standing, now: BootTime) {
         let mut receiver = self.group.subscribe();
         let device = self.device.clone();
@@ -99,8 +101,8 @@ impl Member {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Group {
     dead_time: Duration,
-    /// So many outputs are not open yet.
-    awaited: usize,
+    /// Whose line was not seen off yet since the start.
+    unseen: BTreeSet<Arc<str>>,
     /// Who is on, or may be.
     holder: Option<Arc<str>>,
     /// Since when none is on.
@@ -108,17 +110,16 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn join(&mut self, dead_time: Duration, now: BootTime) {
-        self.awaited = self.awaited.saturating_sub(1);
+    pub(super) fn join(&mut self, device: Arc<str>, dead_time: Duration) {
+        self.unseen.insert(device);
         self.dead_time = self.dead_time.max(dead_time);
-        self.off_since = self.off_since.max(now);
     }
 
     pub(super) fn standing(&self, device: &str, now: BootTime) -> Standing {
         match &self.holder {
             Some(holder) if **holder == *device => Standing::Free,
             Some(_) => Standing::Held,
-            None if self.awaited > 0 => Standing::Held,
+            None if !self.unseen.is_empty() => Standing::Held,
             None => match self.off_since + self.dead_time {
                 free if now >= free => Standing::Free,
                 free => Standing::Until(free),
@@ -135,12 +136,15 @@ impl Group {
     }
 
     pub(super) fn release(&mut self, device: &str, now: BootTime) -> bool {
-        let ours = self.holder.as_deref() == Some(device);
-        if ours {
+        let held = self.holder.as_deref() == Some(device);
+        if held {
             self.holder = None;
+        }
+        let changed = self.unseen.remove(device) || held;
+        if changed {
             self.off_since = now;
         }
-        ours
+        changed
     }
 }
 
@@ -155,17 +159,16 @@ mod tests {
     #[test]
     fn one_holds_the_group_and_the_next_waits_out_the_dead_time() {
         let (left, right): (Arc<str>, Arc<str>) = ("left".into(), "right".into());
-        let mut group = Group {
-            awaited: 2,
-            ..Group::default()
-        };
-        group.join(Duration::from_secs(1), at(10));
+        let mut group = Group::default();
+        group.join(left.clone(), Duration::from_secs(1));
+        group.join(right.clone(), Duration::from_secs(3));
+        assert!(group.release("left", at(10)));
         assert_eq!(
             group.standing("left", at(100)),
             Standing::Held,
-            "one is not open yet"
+            "right was not seen off"
         );
-        group.join(Duration::from_secs(3), at(20));
+        assert!(group.release("right", at(20)));
         assert_eq!(
             group.standing("left", at(22)),
             Standing::Until(at(23)),

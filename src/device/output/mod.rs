@@ -129,19 +129,23 @@ impl Output {
         tracing::info!(device, line = line.describe(), %level, backend = gpio.name(), "{kind} opened");
         let wire = Arc::new(Wire::new(device, line));
         // A line that cannot be read is found out now rather than at the first command. One that reads
-        // differently may only be slow; the first command will tell.
-        wire.get()?;
+        // differently may only be slow, and so may its contact; tending it will tell.
+        let followed = wire.get()? == level && feedback.as_ref().is_none_or(|feedback| feedback.is(level));
+        let group = hardware.interlocks.join(device, settings);
+        if let Some(group) = group.as_ref().filter(|_| followed) {
+            group.release(clock.now());
+        }
         Ok(Output {
             device: device.to_owned(),
             wire,
             feedback,
             policy,
             on_stop: settings.on_stop,
-            group: hardware.interlocks.join(device, settings, clock.now()),
+            group,
             contact: hardware.contact.clone(),
             memory,
             clock,
-            unverified: false,
+            unverified: !followed,
             latched: None,
             safe_again_at: None,
             seen,
@@ -166,6 +170,9 @@ impl Output {
     pub async fn switch(&mut self, level: Level, context: &Context) -> Result<BootTime, VerbError> {
         context.check()?;
         self.step(false)?;
+        if self.unverified {
+            self.verified(context).await?;
+        }
         if self.policy.is_lost() {
             return Err(self.lost());
         }
@@ -434,12 +441,11 @@ impl Output {
     }
 
     fn held_by(&self) -> String {
-        let holder = self.group.as_ref().and_then(Member::holder);
-        match holder {
-            Some(holder) if *holder != *self.device => {
-                format!("{holder} is on, and of their interlock at most one may be: switch that off first")
-            }
-            _ => "min_off or the dead time of its interlock is not over".to_owned(),
+        match self.group.as_ref().and_then(Member::other) {
+            Some(other) => format!(
+                "{other} is on or not surely off, and of their interlock at most one may be on: switch that off first"
+            ),
+            None => "min_off or the dead time of its interlock is not over".to_owned(),
         }
     }
 }

@@ -100,6 +100,11 @@ impl Feedback {
         })
     }
 
+    /// Whether the contact is surely at a level now.
+    pub(super) fn is(&self, level: Level) -> bool {
+        lock(&self.line).get().is_ok_and(|read| read == level)
+    }
+
     /// Waits until the contact is what was set, as long as it may take.
     pub(super) async fn verify(&self, set: Level, clock: &dyn Clock) -> Result<(), OutputError> {
         let deadline = clock.now() + self.time;

@@ -259,10 +259,12 @@ impl Plant {
         let now = at(1);
         let mut group = Group::default();
         let lines = rules.into_iter().enumerate().map(|(index, rules)| {
-            group.join(dead_time, now);
+            let name: Arc<str> = format!("output-{index}").into();
+            group.join(name.clone(), dead_time);
+            group.release(&name, now);
             Line {
                 policy: Policy::new(rules, Wish::Safe, now),
-                name: format!("output-{index}").into(),
+                name,
                 level: Level::Off,
                 since: now,
                 broken: false,
