@@ -210,7 +210,7 @@ fn check_tells_good_from_bad_without_touching_anything() {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/agent.toml");
     for config in ["agent.toml", "agent-simulated.toml"] {
         let path = format!("{}/configs/{config}", env!("CARGO_MANIFEST_DIR"));
-        let (code, text) = check(&["--check", "--config", &path]);
+        let (code, text) = check(&["check", "--config", &path]);
         assert_eq!(code, Some(0), "{config}: {text}");
     }
     let good = std::fs::read_to_string(shipped).unwrap();
@@ -222,11 +222,11 @@ fn check_tells_good_from_bad_without_touching_anything() {
     ] {
         let file = folder.path().join("bad.toml");
         std::fs::write(&file, good.replace(from, to)).unwrap();
-        let (code, text) = check(&["--check", "--config", file.to_str().unwrap()]);
+        let (code, text) = check(&["check", "--config", file.to_str().unwrap()]);
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    let (code, text) = check(&["--check", "--config", "/no/such/file.toml"]);
+    let (code, text) = check(&["check", "--config", "/no/such/file.toml"]);
     assert_eq!(code, Some(2), "{text}");
     let (code, text) = check(&["--chekc"]);
     assert_eq!(code, Some(2), "{text}");

@@ -19,14 +19,20 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("keyfile", &["protocol"]),
+    ("console", &[]),
     ("client", &["protocol", "clock"]),
     ("device", &["clock"]),
     (
         "agent",
-        &["client", "device", "protocol", "clock", "config", "keyfile"],
+        &[
+            "client", "device", "protocol", "clock", "config", "keyfile", "console",
+        ],
     ),
     ("hub", &["protocol", "clock", "config", "keyfile"]),
-    ("cli", &["client", "protocol", "clock", "config", "keyfile"]),
+    (
+        "cli",
+        &["client", "protocol", "clock", "config", "keyfile", "console"],
+    ),
 ];
 
 /// What one place may use beyond its room's row: the files whose path begins so, and the rooms.

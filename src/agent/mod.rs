@@ -4,7 +4,7 @@
 //! [`worker`] does what was decided. The other parts are each for one question: where we stand with the colony
 //! ([`enrolment`]), what processes may call ([`registry`]), when a lease ends ([`server_clock`]), what the server
 //! was not told yet ([`outbox`], [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means
-//! ([`answers`]), when to try again ([`backoff`]).
+//! ([`answers`]), when to try again ([`backoff`]). [`program`] is the command line around it.
 
 pub mod answers;
 pub mod backoff;
@@ -14,6 +14,7 @@ pub mod fence;
 pub mod journal;
 mod lane;
 pub mod outbox;
+pub mod program;
 pub mod reconcile;
 pub mod registry;
 pub mod server_clock;
