@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use super::backoff::Random;
 use super::enrolment::Enrolment;
-use super::journal::{Lock, LockError};
+use super::journal::{self, FolderStorage, Lock, LockError};
 use super::registry::{BadFunction, Registry};
 use super::settings::{BadSetting, Settings};
 use super::worker::Worker;
-use crate::client::{BadServerUrl, BadTrust, Client, HttpTransport, ServerUrl};
+use crate::client::{BadServerUrl, BadTrust, Client, HttpSettings, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
 use crate::device::{self, Cancellation, DeviceError, DeviceHandle, Hardware, owner};
 use crate::keyfile::{self, KeyFileError};
+use crate::protocol::Time;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::Runtime;
 
@@ -68,7 +69,7 @@ pub struct Agent {
 }
 
 /// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names.
-fn open_devices(
+pub(super) fn open_devices(
     settings: &Settings,
     choice: BackendChoice,
     board: &SimulatedBoard,
@@ -92,16 +93,18 @@ fn open_devices(
         registry.add_device(&handle, max_age, |verb| device.repeats(verb));
         devices.push(handle);
     }
-    for builtin in [
-        Box::new(Sleep::new("sleep")) as Box<dyn device::Device>,
-        Box::new(Echo::new("echo")),
-    ] {
+    for builtin in builtin_devices() {
         let handle = owner::spawn(builtin, clock.clone());
         registry.add_builtin(&handle);
         devices.push(handle);
     }
     registry.add_names(&settings.functions)?;
     Ok((devices, registry))
+}
+
+/// What every agent has.
+pub(super) fn builtin_devices() -> [Box<dyn device::Device>; 2] {
+    [Box::new(Sleep::new("sleep")), Box::new(Echo::new("echo"))]
 }
 
 /// Whether the configuration can be used, without touching hardware, files or the network: devices are opened on a
@@ -136,7 +139,11 @@ impl Agent {
         let owner_key = settings.colony.key_file.as_deref().map(keyfile::load).transpose();
         let owner_key = owner_key.map_err(StartError::ColonyKey)?;
         let url = ServerUrl::parse(&settings.server.url)?;
-        let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
+        let http = HttpSettings {
+            good_time: last_good_time(&settings.agent.state_dir),
+            ..settings.http()
+        };
+        let transport = HttpTransport::new(url, http, clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
         let (devices, registry) = open_devices(settings, settings.gpio.backend, board, &clock)?;
         let enrolment = Enrolment::new(
@@ -182,8 +189,15 @@ fn lock_state_dir(path: &Path) -> Result<Lock, StartError> {
     Ok(Lock::take(path)?)
 }
 
+/// The last moment that the journal knows to be reached: certificates are not judged by an earlier one. A journal that can't
+/// be read knows none.
+pub(super) fn last_good_time(state_dir: &Path) -> Option<Time> {
+    let (state, _) = journal::peek(&mut FolderStorage::look(state_dir)).ok()?;
+    state.last_good_time()
+}
+
 /// What is registered; what the configuration leaves out is looked up on this machine.
-fn describe(settings: &Settings) -> Runtime {
+pub(super) fn describe(settings: &Settings) -> Runtime {
     let runtime = &settings.runtime;
     let host = || {
         std::fs::read_to_string("/proc/sys/kernel/hostname")

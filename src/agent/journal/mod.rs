@@ -42,8 +42,8 @@ pub use storage::{FolderStorage, Storage};
 
 use crate::protocol::Time;
 
-/// The journal.
-const FILE: &str = "journal";
+/// The journal's own file within the state directory.
+pub const FILE: &str = "journal";
 /// Its successor while compaction writes it.
 const NEXT: &str = "journal.next";
 /// That there is or was a journal; made after the first one, so that a journal that got lost is not taken for a first start.

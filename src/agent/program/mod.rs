@@ -5,9 +5,15 @@
 //!
 //! Exit codes of all of them: [`DONE`], [`FAILED`], [`USAGE`].
 
+mod accounts;
 mod arguments;
+mod attempt;
 mod check;
+mod devices;
 mod help;
+mod history;
+mod journal;
+mod rekey;
 mod run;
 mod setup;
 
@@ -61,7 +67,15 @@ pub struct CommandOption {
 }
 
 /// All commands, in the order in which the help shows them. The first is meant where none is named.
-pub const COMMANDS: &[Command] = &[run::COMMAND, check::COMMAND];
+pub const COMMANDS: &[Command] = &[
+    run::COMMAND,
+    check::COMMAND,
+    devices::COMMAND,
+    attempt::COMMAND,
+    history::COMMAND,
+    journal::COMMAND,
+    rekey::COMMAND,
+];
 
 /// Does what the command line says, and tells the exit code.
 pub fn main(words: impl Iterator<Item = OsString>, console: &mut Console) -> u8 {

@@ -34,10 +34,7 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
 
     let clock: SharedClock = Arc::new(SystemClock);
     let board = SimulatedBoard::new(clock.clone());
-    board.on_edge(|edge| {
-        // Whoever read this may be gone; the lamp does not care.
-        let _ = writeln!(std::io::stdout(), "edge {} {}", edge.line, edge.level);
-    });
+    show_edges(&board);
     let stop = Cancellation::new();
     // Before anything is driven: a signal from here on makes it safe.
     if let Err(error) = stop_on_signals(&stop) {
@@ -63,6 +60,14 @@ fn start_log(level: LogLevel) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+}
+
+/// Writes the edges of a simulated board to standard output, `edge LINE on|off`.
+pub(super) fn show_edges(board: &SimulatedBoard) {
+    board.on_edge(|edge| {
+        // Whoever read this may be gone; the lamp does not care.
+        let _ = writeln!(std::io::stdout(), "edge {} {}", edge.line, edge.level);
+    });
 }
 
 /// Tells the agent to stop when the process is told to.

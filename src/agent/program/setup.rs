@@ -1,10 +1,14 @@
-//! What most commands begin with: the configuration.
+//! What most commands begin with: the configuration, and the state directory.
 
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Invocation;
+use crate::agent::journal::{Journal, Limits, LockError, Machine, Moment, OpenError, Opening, Storage};
 use crate::agent::service;
 use crate::agent::settings::{ENVIRONMENT, Settings};
+use crate::clock::Clock;
 use crate::console::Console;
 
 /// Where the packages and systemd/README.md put the configuration.
@@ -53,4 +57,58 @@ impl Setup {
             None => "; no configuration was named: outpost-agent --config FILE",
         }
     }
+}
+
+/// Tells a problem as every command does, and gives the exit code back.
+pub(super) fn complain(console: &mut Console, code: u8, problem: impl fmt::Display) -> u8 {
+    console.note(format_args!("outpost-agent: {problem}"));
+    code
+}
+
+/// How the service is stopped.
+pub(super) const STOP_SERVICE: &str = "sudo systemctl stop outpost-agent";
+
+/// Why a state directory can't be ours, with what to type.
+pub(super) fn explain_lock(error: &LockError) -> String {
+    match error {
+        LockError::Held { .. } => format!("{error}; the service is stopped by `{STOP_SERVICE}`"),
+        LockError::Io { .. } => error.to_string(),
+    }
+}
+
+/// Whoever writes in a state directory must be its owner: files of root there would keep the service from starting.
+///
+/// # Errors
+/// What to type instead.
+pub(super) fn as_owner_of(folder: &Path, command: &str) -> Result<(), String> {
+    // What is not there yet has no owner.
+    let Ok(metadata) = std::fs::metadata(folder) else {
+        return Ok(());
+    };
+    let (ours, theirs) = (rustix::process::geteuid().as_raw(), metadata.uid());
+    if ours == theirs {
+        return Ok(());
+    }
+    let user = super::accounts::user_name(theirs).unwrap_or_else(|| format!("#{theirs}"));
+    Err(format!(
+        "{} belongs to {user}: run this as that user, `sudo -u {user} outpost-agent {command}`",
+        folder.display()
+    ))
+}
+
+/// The machine that this is, for the journal.
+pub(super) fn machine() -> Machine {
+    // Without one (a minimal container) all such machines are the same.
+    Machine::of(&std::fs::read_to_string("/etc/machine-id").unwrap_or_default())
+}
+
+/// Opens the journal as the service does.
+///
+/// # Errors
+/// [`OpenError`]
+pub(super) fn open_journal(
+    storage: Box<dyn Storage>,
+    clock: &dyn Clock,
+) -> Result<(Journal, Opening), OpenError> {
+    Journal::open(storage, Moment::of(clock), &machine(), Limits::default())
 }
