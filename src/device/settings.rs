@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
-use super::gpio::GpioBackend;
+use super::gpio::{GpioBackend, LineSpec};
 use super::lamp::{Lamp, LampSettings};
 use super::modbus::{Modbus, ModbusSettings};
 use super::serial::{Serial, SerialSettings};
@@ -96,6 +96,14 @@ impl DeviceSettings {
         matches!(self, DeviceSettings::Lamp(_))
     }
 
+    /// The GPIO line that it needs, if it needs one.
+    pub fn line(&self) -> Option<&LineSpec> {
+        match self {
+            DeviceSettings::Lamp(lamp) => Some(&lamp.line),
+            _ => None,
+        }
+    }
+
     /// What works and will yet surprise, for `check`: each with the remedy.
     pub fn warnings(&self) -> Vec<String> {
         match self {
@@ -166,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::device::gpio::{Level, LineAddress, LineSpec, Physical, SimulatedBoard};
+    use crate::device::gpio::{Level, LineAddress, Physical, SimulatedBoard};
 
     #[derive(Debug, Deserialize)]
     struct File {

@@ -30,7 +30,7 @@ use std::fmt;
 use std::io;
 
 pub use frame::Damage;
-pub use lock::{Lock, LockError};
+pub use lock::{Lock, LockError, holder_of};
 pub use opening::{OpenError, Opening, PeekError, peek, start_over};
 pub use record::{
     Attempt, Begun, Close, Delivery, Distrust, Effect, Ended, MAX_NAME, MAX_PROCESS_ID, MAX_REASON,

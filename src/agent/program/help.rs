@@ -81,24 +81,11 @@ fn columns(text: &mut String, rows: &[(String, &str)]) {
     }
 }
 
-/// The commands as docs/agent.md shows them; a test compares.
+/// The help of every command as docs/agent.md shows it; a test compares.
 pub fn markdown() -> String {
     let mut text = String::new();
-    for command in COMMANDS {
-        let _ = writeln!(
-            text,
-            "### `outpost-agent {}`\n{}",
-            usage(command),
-            command.summary
-        );
-        if !command.text.is_empty() {
-            let _ = writeln!(text, "\n{}", command.text);
-        }
-        for (at, option) in command.options.iter().enumerate() {
-            let gap = if at == 0 { "\n" } else { "" };
-            let _ = writeln!(text, "{gap}- `{}`: {}", option_usage(option), option.help);
-        }
-        text.push('\n');
+    for each in COMMANDS {
+        let _ = writeln!(text, "## {}\n\n```text\n{}```\n", each.name, command(each));
     }
     text
 }
