@@ -85,7 +85,7 @@ fn columns(text: &mut String, rows: &[(String, &str)]) {
 pub fn markdown() -> String {
     let mut text = String::new();
     for each in COMMANDS {
-        let _ = writeln!(text, "## {}\n\n```text\n{}```\n", each.name, command(each));
+        let _ = writeln!(text, "### {}\n\n```text\n{}```\n", each.name, command(each));
     }
     text
 }

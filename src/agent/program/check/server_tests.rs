@@ -101,7 +101,7 @@ fn the_difference_is_taken_in_the_middle_of_the_exchange() {
     let at = |seconds: i128| Time::from_unix_nanos(seconds * SECOND);
     // Our clock shows 105 s at boot time 5 s, so 102 s in the middle, 2 s.
     let now = BootTime::from_nanos(5_000_000_000);
-    let ahead = |stamps| super::ahead(&stamps, now, at(105));
+    let ahead = |stamps| ahead(&stamps, now, at(105));
     assert_eq!(ahead(stamps(Some(at(112)), None)), Some(10 * SECOND));
     assert_eq!(ahead(stamps(None, Some(at(102)))), Some(SECOND / 2));
     assert_eq!(ahead(stamps(None, None)), None);
