@@ -6,6 +6,11 @@ pub(super) fn user_name(uid: u32) -> Option<String> {
     name_in(&std::fs::read_to_string("/etc/passwd").ok()?, uid)
 }
 
+/// A user as `sudo -u` takes it, also one without a name.
+pub(super) fn for_sudo(uid: u32) -> String {
+    user_name(uid).unwrap_or_else(|| format!("'#{uid}'"))
+}
+
 /// The name of a group.
 pub(super) fn group_name(gid: u32) -> Option<String> {
     name_in(&std::fs::read_to_string("/etc/group").ok()?, gid)
@@ -31,5 +36,11 @@ mod tests {
         assert_eq!(name_in(file, 1000).as_deref(), Some("pi"));
         assert_eq!(name_in(file, 0).as_deref(), Some("root"));
         assert_eq!(name_in(file, 1), None);
+        assert_eq!(for_sudo(0), "root");
+        assert_eq!(
+            for_sudo(4_000_000_000),
+            "'#4000000000'",
+            "no comment of the shell"
+        );
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::devices::registry;
-use super::run::{show_edges, stop_on_signals};
+use super::run::{show_edges, start_log, stop_on_signals};
 use super::setup::{Setup, as_owner_of, complain, explain_lock};
 use super::{Command, CommandOption, DONE, FAILED, Invocation, USAGE};
 use crate::agent::journal::Lock;
 use crate::agent::registry::Function;
-use crate::agent::settings::Settings;
+use crate::agent::settings::{LogLevel, Settings};
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::Console;
 use crate::console::table::list;
@@ -58,6 +58,7 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
     let Some(setup) = Setup::read_or_tell(&invocation, console) else {
         return USAGE;
     };
+    start_log(LogLevel::Warn);
     let settings = &setup.settings;
     let functions = match registry(settings) {
         Ok(functions) => functions,

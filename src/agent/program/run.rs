@@ -53,7 +53,8 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
     }
 }
 
-fn start_log(level: LogLevel) {
+/// The log goes to standard error.
+pub(super) fn start_log(level: LogLevel) {
     tracing_subscriber::fmt()
         .with_max_level(level.as_tracing())
         .with_writer(std::io::stderr)

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Invocation;
+use super::accounts::for_sudo;
 use crate::agent::journal::{Journal, Limits, LockError, Machine, Moment, OpenError, Opening, Storage};
 use crate::agent::service;
 use crate::agent::settings::{ENVIRONMENT, Settings};
@@ -89,7 +90,7 @@ pub(super) fn as_owner_of(folder: &Path, command: &str) -> Result<(), String> {
     if ours == theirs {
         return Ok(());
     }
-    let user = super::accounts::user_name(theirs).unwrap_or_else(|| format!("#{theirs}"));
+    let user = for_sudo(theirs);
     Err(format!(
         "{} belongs to {user}: run this as that user, `sudo -u {user} outpost-agent {command}`",
         folder.display()

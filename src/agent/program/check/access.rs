@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 
 use super::finding::Finding;
-use crate::agent::program::accounts::{group_name, user_name};
+use crate::agent::program::accounts::{for_sudo, group_name, user_name};
 
 /// The user that checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +140,7 @@ pub fn judge_user(user: &User, owner: Option<u32>) -> Finding {
                     user.name, user.name
                 ),
             )
-            .remedy(format!("sudo -u {service} outpost-agent check"))
+            .remedy(format!("sudo -u {} outpost-agent check", for_sudo(owner)))
         }
         _ => Finding::ok("user", format!("{}, groups {}", user.name, groups.join(", "))),
     }

@@ -22,8 +22,10 @@ use self::programs::ProgramFacts;
 use self::serial::{PortFacts, port_of};
 use self::server::ServerFacts;
 use self::state::StateFacts;
+use super::run::start_log;
 use super::setup::Setup;
 use super::{Command, CommandOption, DONE, FAILED, Invocation, USAGE};
+use crate::agent::settings::LogLevel;
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::Console;
 use crate::protocol::Time;
@@ -48,6 +50,8 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
     let Some(setup) = Setup::read_or_tell(&invocation, console) else {
         return USAGE;
     };
+    // What the parts themselves warn of, such as a runtime that is registered with another type.
+    start_log(LogLevel::Warn);
     let (findings, lines) = look(&setup, invocation.has("--offline")).await;
     console.bytes(finding::listing(&findings).as_bytes());
     if let Some(lines) = lines {
