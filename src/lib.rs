@@ -8,14 +8,15 @@
 //! - [`client`]: asking a Colonies server: typed calls over a transport. Knows `protocol` and `clock`.
 //! - [`device`]: what acts: one trait, one file or folder per kind. Knows `clock` alone.
 //! - [`agent`]: the worker: enrol, assign, perform, report. Knows `client`, `device`, `protocol`,
-//!   `clock`, `config` and `keyfile`.
+//!   `clock`, `config`, `keyfile` and `console`.
 //! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `config` and
 //!   `keyfile`; `client` in its relay alone.
 //! - [`cli`]: the operator's commands and the demo, which starts the other programs as they are. Knows `client`, `protocol`,
-//!   `clock`, `config` and `keyfile`.
+//!   `clock`, `config`, `keyfile` and `console`.
 //! - [`config`]: settings from a file and the environment; the sections are typed by the rooms that use them.
 //!   Knows nobody.
 //! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
+//! - [`console`]: where programs write to, and tables for people. Knows nobody.
 //! - [`logging`]: the log, one line an event on standard error. Knows `protocol`.
 //! - `bin/`: parse arguments, call the library, print. Knows all.
 
@@ -28,6 +29,8 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "settings")]
 pub mod config;
+#[cfg(any(feature = "agent", feature = "cli"))]
+pub mod console;
 #[cfg(feature = "agent")]
 pub mod device;
 #[cfg(feature = "hub")]

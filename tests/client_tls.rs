@@ -12,8 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use client_server::{Act, Server, success};
-use outpost::client::{Client, ClientError, HttpSettings, HttpTransport, ServerUrl, TlsProblem, Unreachable};
-use outpost::clock::SystemClock;
+use outpost::client::{
+    Client, ClientError, HttpSettings, HttpTransport, ServerUrl, TlsProblem, Unreachable, build_time,
+};
+use outpost::clock::{SharedClock, SystemClock, TestClock};
+use outpost::protocol::Time;
 use outpost::protocol::dialect::Dialect;
 use outpost::protocol::model::Version;
 use outpost::protocol::{Answer, Kind};
@@ -68,19 +71,34 @@ async fn server(authority: &Authority, host: &str, change: impl FnOnce(&mut Cert
 }
 
 fn client(server: &Server, ca_file: Option<PathBuf>) -> Client {
+    client_at(server, ca_file, Arc::new(SystemClock), None)
+}
+
+/// A client whose clock shows what it shows, and that remembers `good_time`.
+fn client_at(
+    server: &Server,
+    ca_file: Option<PathBuf>,
+    clock: SharedClock,
+    good_time: Option<Time>,
+) -> Client {
     let url = ServerUrl::parse(&format!("https://127.0.0.1:{}", server.address.port())).unwrap();
     let settings = HttpSettings {
         ca_file,
+        good_time,
         ..HttpSettings::default()
     };
     Client::new(
-        HttpTransport::new(url, settings, Arc::new(SystemClock)).unwrap(),
+        HttpTransport::new(url, settings, clock).unwrap(),
         Dialect::Runtime,
     )
 }
 
 async fn problem(server: &Server, ca_file: Option<PathBuf>) -> (TlsProblem, String) {
-    let error = client(server, ca_file).version().await.unwrap_err();
+    problem_of(server, client(server, ca_file)).await
+}
+
+async fn problem_of(server: &Server, client: Client) -> (TlsProblem, String) {
+    let error = client.version().await.unwrap_err();
     assert!(!error.may_have_been_executed());
     assert!(server.requests().is_empty(), "nothing was sent");
     let text = error.to_string();
@@ -134,6 +152,103 @@ async fn certificates_out_of_their_time_name_the_clock() {
     let (found, text) = problem(&coming, Some(authority.file.clone())).await;
     assert!(matches!(found, TlsProblem::NotValidYet { .. }), "{found:?}");
     assert!(text.contains("this machine's clock shows 2"), "{text}");
+}
+
+/// A wall clock that shows the beginning of a year.
+fn clock_in(year: i64) -> SharedClock {
+    let text = format!("{year}-01-01T00:00:00Z");
+    TestClock::new(i64::try_from(Time::parse(&text).unwrap().unix_nanos()).unwrap())
+}
+
+fn in_year(year: i64) -> Option<Time> {
+    Some(Time::parse(&format!("{year}-01-01T00:00:00Z")).unwrap())
+}
+
+#[tokio::test]
+async fn a_clock_in_1970_is_no_obstacle_where_a_later_moment_is_known() {
+    let authority = authority("ours");
+    let server = server(&authority, "127.0.0.1", |params| {
+        params.not_before = date_time_ymd(2100, 1, 1);
+        params.not_after = date_time_ymd(2102, 1, 1);
+    })
+    .await;
+    let ca_file = Some(authority.file.clone());
+    let kept = client_at(&server, ca_file.clone(), clock_in(1970), in_year(2101));
+    kept.version().await.unwrap();
+    // What is kept does not hold back a clock that is right.
+    let right = client_at(&server, ca_file.clone(), clock_in(2101), in_year(2050));
+    right.version().await.unwrap();
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn the_build_time_is_known_without_a_journal() {
+    let authority = authority("ours");
+    let server = server(&authority, "127.0.0.1", |params| {
+        params.not_before = date_time_ymd(2026, 1, 1)
+    })
+    .await;
+    let client = client_at(&server, Some(authority.file.clone()), clock_in(1970), None);
+    client.version().await.unwrap();
+}
+
+#[tokio::test]
+async fn not_valid_yet_names_the_clock_and_how_to_set_it() {
+    let authority = authority("ours");
+    let server = server(&authority, "127.0.0.1", |params| {
+        params.not_before = date_time_ymd(2100, 1, 1)
+    })
+    .await;
+    let ca_file = Some(authority.file.clone());
+    let (found, text) = problem_of(&server, client_at(&server, ca_file, clock_in(1970), None)).await;
+    let TlsProblem::NotValidYet {
+        not_before,
+        now,
+        judged,
+    } = found
+    else {
+        panic!("{found:?}")
+    };
+    assert_eq!(not_before, in_year(2100));
+    assert!(now < in_year(1971).unwrap() && judged >= build_time());
+    assert!(
+        text.contains("clock shows 1970-01-01T00:00:0") && text.contains("timedatectl set-ntp true"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn expired_says_when_it_was_not_the_clock_that_counted() {
+    let authority = authority("ours");
+    let server = server(&authority, "127.0.0.1", |params| {
+        params.not_after = date_time_ymd(2050, 1, 1)
+    })
+    .await;
+    let ca_file = Some(authority.file.clone());
+    let behind = client_at(&server, ca_file.clone(), clock_in(2040), in_year(2060));
+    let (found, text) = problem_of(&server, behind).await;
+    assert!(
+        matches!(found, TlsProblem::Expired { now, judged, .. } if judged >= in_year(2060).unwrap() && now < judged),
+        "{found:?}"
+    );
+    assert!(
+        text.contains("expired at 2050-01-01T00:00:00Z")
+            && text.contains("clock shows 2040-01-01T00:00:0")
+            && text.contains("2060-01-01T00:00:0")
+            && text.contains("surely passed"),
+        "{text}"
+    );
+    // Of a clock in the future nothing but the clock is known: it may be that one.
+    let ahead = client_at(&server, ca_file, clock_in(2070), in_year(2040));
+    let (found, text) = problem_of(&server, ahead).await;
+    assert!(
+        matches!(found, TlsProblem::Expired { now, judged, .. } if now == judged),
+        "{found:?}"
+    );
+    assert!(
+        text.contains("renew it, or set this machine's clock, which shows 2070-01-01T00:00:0"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -19,15 +19,21 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("keyfile", &["protocol"]),
+    ("console", &[]),
     ("logging", &["protocol"]),
     ("client", &["protocol", "clock"]),
     ("device", &["clock"]),
     (
         "agent",
-        &["client", "device", "protocol", "clock", "config", "keyfile"],
+        &[
+            "client", "device", "protocol", "clock", "config", "keyfile", "console", "logging",
+        ],
     ),
     ("hub", &["protocol", "clock", "config", "keyfile"]),
-    ("cli", &["client", "protocol", "clock", "config", "keyfile"]),
+    (
+        "cli",
+        &["client", "protocol", "clock", "config", "keyfile", "console"],
+    ),
 ];
 
 /// What one place may use beyond its room's row: the files whose path begins so, and the rooms.

@@ -71,6 +71,19 @@ fn shell_word(text: &str) -> String {
     }
 }
 
+/// The exact command by which the colony's owner lets this runtime in, together with its control lane of id `control`. It
+/// names the colony, so that somebody with another one configured is told so, and does not let the runtime into that.
+pub fn add_command(runtime: &Runtime, control: Option<&str>) -> String {
+    let control = control.map_or_else(String::new, |id| format!(" --control-id {id}"));
+    format!(
+        "outpost runtime add --id {}{control} --name {} --type {} --approve --colony {}",
+        runtime.id,
+        shell_word(&runtime.name),
+        shell_word(&runtime.runtime_type),
+        shell_word(&runtime.colony_id)
+    )
+}
+
 impl Enrolment {
     /// `caller` signs for the runtime, `owner` (if given) for the colony's owner. `runtime` is what is registered; its id
     /// is the caller's.
@@ -105,20 +118,6 @@ impl Enrolment {
         &self.runtime
     }
 
-    /// The exact command by which the colony's owner lets this runtime in. It names the colony, so that somebody with
-    /// another one configured is told so, and does not let the runtime into that.
-    pub fn add_command(&self) -> String {
-        let control = self.control.as_ref();
-        let control = control.map_or_else(String::new, |id| format!(" --control-id {id}"));
-        format!(
-            "outpost runtime add --id {}{control} --name {} --type {} --approve --colony {}",
-            self.runtime.id,
-            shell_word(&self.runtime.name),
-            shell_word(&self.runtime.runtime_type),
-            shell_word(&self.runtime.colony_id)
-        )
-    }
-
     /// What the operator is to be told of a standing; `None`: it was told already.
     pub fn tell(&mut self, standing: Standing) -> Option<String> {
         if self.told.replace(standing) == Some(standing) {
@@ -140,7 +139,7 @@ impl Enrolment {
             Standing::Approved => format!("enrolled as {who} in colony {colony_id}"),
             Standing::Absent => format!(
                 "{who} is not a member of colony {colony_id}; its owner lets it in with: {}",
-                self.add_command()
+                add_command(&self.runtime, self.control.as_deref())
             ),
             Standing::Pending => format!(
                 "{who} waits for the approval of the owner of colony {colony_id}: outpost runtime approve {ids}"
@@ -159,7 +158,7 @@ impl Enrolment {
             Standing::WrongOwnerKey => format!(
                 "the key in [colony] key_file is not that of the owner of colony {colony_id}; correct it, or remove it \
                  and have the owner type: {}",
-                self.add_command()
+                add_command(&self.runtime, self.control.as_deref())
             ),
         })
     }

@@ -6,7 +6,7 @@
 //! known after a crash ([`journal`], reached through [`keeper`]), what the server was not told yet ([`outbox`],
 //! [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means ([`answers`]), when to try again
 //! ([`backoff`]), what drives the outputs when the agent can't ([`safe`]), whether the agent ends so that this happens
-//! ([`fault_exits`]), what is counted ([`metrics`]).
+//! ([`fault_exits`]), what is counted ([`metrics`]). [`program`] is the command line around it.
 
 pub mod answers;
 pub mod backoff;
@@ -20,6 +20,7 @@ pub mod keeper;
 mod lane;
 pub mod metrics;
 pub mod outbox;
+pub mod program;
 pub mod reconcile;
 pub mod registry;
 pub mod safe;

@@ -280,24 +280,19 @@ impl Entry {
     }
 }
 
-/// The whole subcommand: reads its arguments and the environment, drives, and gives the exit code: 0 every output is as it
-/// is to be, 1 one is not, 2 usage. `edge` is given `edge LINE on|off` of simulated lines, `say` everything else.
+/// The whole of `outpost-agent safe`: finds the list, drives, and gives the exit code: 0 every output is as it is to be, 1 one
+/// is not. `named`: where the list is, if somebody said so. `edge` is given `edge LINE on|off` of simulated lines, `say`
+/// everything else.
 ///
 /// After a stop that was asked for (systemd tells by `SERVICE_RESULT=success`) the levels of `on_stop` are driven, else the
 /// safe ones.
-pub fn command(
-    words: impl Iterator<Item = OsString>,
+pub async fn run(
+    named: Option<PathBuf>,
     environment: impl Fn(&str) -> Option<OsString>,
     edge: &mut dyn FnMut(&str),
     say: &mut dyn FnMut(&str),
 ) -> u8 {
-    let state_dir = match state_dir(words, &environment) {
-        Ok(state_dir) => state_dir,
-        Err(problem) => {
-            say(&format!("{problem}; usage: {USAGE}"));
-            return 2;
-        }
-    };
+    let state_dir = state_dir(named, &environment);
     let levels = match environment("SERVICE_RESULT") {
         Some(result) if result == "success" => Levels::Stop,
         _ => Levels::Safe,
@@ -315,46 +310,21 @@ pub fn command(
             return 1;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            say(&format!("can't start: {error}"));
-            return 1;
-        }
-    };
-    let failed = runtime.block_on(list.drive(levels, &*gpio, &clock, say));
+    let failed = list.drive(levels, &*gpio, &clock, say).await;
     for made in board.edges() {
         edge(&format!("edge {} {}", made.line, made.level));
     }
     u8::from(failed > 0)
 }
 
-/// Where the list is: as an argument says, as the agent's setting in the environment, as systemd's `StateDirectory=`, or
-/// by default.
-fn state_dir(
-    mut words: impl Iterator<Item = OsString>,
-    environment: &impl Fn(&str) -> Option<OsString>,
-) -> Result<PathBuf, String> {
-    let mut named = None;
-    while let Some(word) = words.next() {
-        match word.to_str() {
-            Some("--state-dir") => {
-                named = Some(words.next().ok_or("--state-dir needs the name of a directory")?);
-            }
-            Some(text) if text.starts_with("--state-dir=") => {
-                named = Some(text["--state-dir=".len()..].into());
-            }
-            _ => return Err(format!("unknown argument {word:?}")),
-        }
-    }
+/// Where the list is: as somebody says, as the agent's setting in the environment, as systemd's `StateDirectory=`, or by
+/// default.
+fn state_dir(named: Option<PathBuf>, environment: &impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let found = named
-        .or_else(|| environment(&format!("{ENVIRONMENT}__AGENT__STATE_DIR")))
+        .or_else(|| Some(environment(&format!("{ENVIRONMENT}__AGENT__STATE_DIR"))?.into()))
         // Several are separated by colons; the agent's is the first.
         .or_else(|| Some(environment("STATE_DIRECTORY")?.to_str()?.split(':').next()?.into()));
-    Ok(found.map_or_else(|| Settings::default().agent.state_dir, PathBuf::from))
+    found.unwrap_or_else(|| Settings::default().agent.state_dir)
 }
 
 #[cfg(test)]

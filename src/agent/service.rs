@@ -17,7 +17,7 @@ use super::safe::SafeList;
 use super::settings::{BadSetting, Settings};
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::client::{BadServerUrl, BadTrust, Client, HttpTransport, ServerUrl};
+use crate::client::{BadServerUrl, BadTrust, Client, HttpSettings, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::command::Pool;
@@ -27,6 +27,7 @@ use crate::device::{
     owner,
 };
 use crate::keyfile::{self, KeyFileError};
+use crate::protocol::Time;
 use crate::protocol::control::control_of;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::Runtime;
@@ -101,7 +102,7 @@ pub struct Agent {
 
 /// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names. Outputs keep
 /// their last level in `state_dir`, and follow `contact` when the server is lost.
-fn open_devices(
+pub(super) fn open_devices(
     settings: &Settings,
     choice: BackendChoice,
     board: &SimulatedBoard,
@@ -141,14 +142,16 @@ fn open_devices(
             registry.add_device(&device, rules);
         }
     }
-    for builtin in [
-        Box::new(Sleep::new("sleep")) as Box<dyn device::Device>,
-        Box::new(Echo::new("echo")),
-    ] {
+    for builtin in builtin_devices() {
         registry.add_builtin(&Pool::of_one(owner::spawn(builtin, clock.clone())));
     }
     registry.add_names(&settings.functions)?;
     Ok(registry)
+}
+
+/// What every agent has.
+pub(super) fn builtin_devices() -> [Box<dyn device::Device>; 2] {
+    [Box::new(Sleep::new("sleep")), Box::new(Echo::new("echo"))]
 }
 
 /// Whether the configuration can be used, without touching hardware, files or the network: devices are opened on a
@@ -190,7 +193,11 @@ impl Agent {
             .map(|address| listen(address.get()))
             .transpose()?;
         let url = ServerUrl::parse(&settings.server.url)?;
-        let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
+        let http = HttpSettings {
+            good_time: journal.state().last_good_time(),
+            ..settings.http()
+        };
+        let transport = HttpTransport::new(url, http, clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
         let contact = Contact::new(clock.now());
         let state_dir = settings.agent.state_dir.as_path();
@@ -340,8 +347,15 @@ fn tell_opening(opening: &Opening, journal: &Journal) {
     }
 }
 
+/// The last moment that the journal knows to be reached: certificates are not judged by an earlier one. A journal that can't
+/// be read knows none.
+pub(super) fn last_good_time(state_dir: &Path) -> Option<Time> {
+    let (state, _) = super::journal::peek(&mut FolderStorage::look(state_dir)).ok()?;
+    state.last_good_time()
+}
+
 /// What is registered; what the configuration leaves out is looked up on this machine.
-fn describe(settings: &Settings) -> Runtime {
+pub(super) fn describe(settings: &Settings) -> Runtime {
     let runtime = &settings.runtime;
     let host = || {
         std::fs::read_to_string("/proc/sys/kernel/hostname")

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use outpost::cli::{self, console::Console};
+use outpost::cli;
+use outpost::console::Console;
 
 fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();

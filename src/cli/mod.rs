@@ -5,11 +5,10 @@
 //! - [`commands`]: what each command does
 //! - [`submission`], [`watch`]: submitting once, waiting for the end
 //! - [`demo`]: the other two programs as they really are, with a simulated lamp
-//! - [`table`], [`show`], [`console`]: what people see
+//! - [`show`]: what people see (with [`crate::console`])
 
 pub mod args;
 pub mod commands;
-pub mod console;
 pub mod demo;
 pub mod error;
 pub mod file;
@@ -17,16 +16,15 @@ pub mod keys;
 pub mod settings;
 pub mod show;
 pub mod submission;
-pub mod table;
 pub mod watch;
 
 use std::ffi::OsString;
 
 use clap::Parser;
 
+use crate::console::Console;
 use args::{Cli, Command};
 use commands::Context;
-use console::Console;
 use error::{CliError, DONE, REFUSED};
 use settings::{Environment, Settings};
 
@@ -61,7 +59,10 @@ pub fn run(
     match runtime.block_on(Box::pin(perform(cli, environment, console))) {
         Ok(code) => code,
         Err(error) => {
-            console.note(format!("outpost: {}", console::printable(&error.to_string())));
+            console.note(format!(
+                "outpost: {}",
+                crate::console::printable(&error.to_string())
+            ));
             error.code()
         }
     }

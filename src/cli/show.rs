@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::args::State;
-use super::table::{list, table};
+use crate::console::table::{list, table};
 use crate::protocol::Time;
 use crate::protocol::model::{AttributeKind, Process, ProcessState, Runtime, RuntimeState, UNLIMITED};
 

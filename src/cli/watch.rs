@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::console::{Console, printable};
 use super::error::CliError;
 use super::show::{self, Names};
 use crate::client::{Caller, ClientError};
+use crate::console::{Console, printable};
 use crate::protocol::model::{Process, ProcessState};
 use crate::protocol::{Refusal, Time};
 

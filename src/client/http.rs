@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,7 +19,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
-use super::tls::{self, BadTrust};
+use super::tls::{self, BadTrust, JudgingTime};
 use super::transport::{Exchange, Exchanging, Stamps, Transport, TransportError, Unreachable};
 use crate::clock::{BootTime, SharedClock};
 use crate::protocol::Time;
@@ -146,6 +146,9 @@ pub struct HttpSettings {
     pub max_body: usize,
     /// Further authorities to trust over HTTPS, a PEM file.
     pub ca_file: Option<PathBuf>,
+    /// A moment that was surely reached, as kept from earlier runs: certificates are never judged by an earlier time,
+    /// nor by one before this program was built ([`build_time`](super::build_time)), whatever the clock shows.
+    pub good_time: Option<Time>,
 }
 
 impl Default for HttpSettings {
@@ -158,6 +161,7 @@ impl Default for HttpSettings {
             dead_peer: Duration::from_secs(20),
             max_body: 16 * 1024 * 1024,
             ca_file: None,
+            good_time: None,
         }
     }
 }
@@ -179,6 +183,7 @@ pub struct HttpTransport {
     settings: HttpSettings,
     clock: SharedClock,
     connector: HttpsConnector<HttpConnector>,
+    judging: Arc<JudgingTime>,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -196,16 +201,15 @@ impl HttpTransport {
         tcp.set_keepalive_retries(Some(3));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(settings.dead_peer));
+        let judging = Arc::new(JudgingTime::new(clock.clone(), settings.good_time));
         let tls = if url.is_https() {
-            tls::client_config(settings.ca_file.as_deref())?
+            tls::client_config(settings.ca_file.as_deref(), judging.clone())?
         } else {
             // Never used: nobody is trusted.
-            rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(
-                rustls::crypto::ring::default_provider(),
-            ))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth()
+            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth()
         };
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -225,6 +229,7 @@ impl HttpTransport {
             settings,
             clock,
             connector,
+            judging,
             idle: Mutex::new(Vec::new()),
         })
     }
@@ -289,8 +294,7 @@ impl HttpTransport {
     }
 
     fn unreachable(&self, error: &(dyn StdError + 'static)) -> Unreachable {
-        let now = Time::from_unix_nanos(self.clock.wall_nanos());
-        if let Some(problem) = tls::problem_in(error, now) {
+        if let Some(problem) = tls::problem_in(error, self.judging.now()) {
             return Unreachable::Tls(problem);
         }
         let mut link = Some(error);

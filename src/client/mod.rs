@@ -27,7 +27,7 @@ use crate::protocol::{Answer, Envelope, Kind, PrivateKey, Reply, Request};
 pub use calls::Timed;
 pub use error::{BadReply, ClientError, Refused};
 pub use http::{BadServerUrl, HttpSettings, HttpTransport, ServerUrl};
-pub use tls::{BadTrust, TlsProblem};
+pub use tls::{BadTrust, TlsProblem, build_time};
 pub use transport::{Exchange, Exchanging, Stamps, Transport, TransportError, Unreachable};
 
 /// A server as a client sees it: how to reach it, and the dialect it speaks. Cheap to clone; clones share connections.

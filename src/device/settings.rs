@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
-use super::gpio::GpioBackend;
+use super::gpio::{GpioBackend, LineSpec};
 use super::lamp::{Lamp, LampSettings};
 use super::modbus::{Modbus, ModbusSettings};
 use super::output::{Interlocks, OutputSettings};
@@ -104,6 +104,15 @@ impl DeviceSettings {
             DeviceSettings::Lamp(lamp) => Some(&lamp.output),
             _ => None,
         }
+    }
+
+    /// The GPIO lines that it needs.
+    pub fn lines(&self) -> Vec<&LineSpec> {
+        let Some(output) = self.output() else {
+            return Vec::new();
+        };
+        let feedback = output.feedback.as_ref().map(|feedback| &feedback.line);
+        std::iter::once(&output.line).chain(feedback).collect()
     }
 
     /// What works and will yet surprise, for `check`: each with the remedy.

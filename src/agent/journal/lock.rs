@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -88,9 +88,50 @@ impl Lock {
     }
 }
 
+/// The process that has a state directory, without touching its lock: taking it even for a moment could turn away an
+/// agent that starts. `None`: none, or it can't be seen from here.
+pub fn holder_of(folder: &Path) -> Option<u32> {
+    let inode = std::fs::metadata(folder.join(FILE)).ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    holder_in(&locks, inode)
+}
+
+/// Finds who holds a `flock` in the text of proc(5) `/proc/locks`: `1: FLOCK ADVISORY WRITE 1234 00:25:98765 0 EOF`. The device
+/// there is not always the one that stat(2) tells (btrfs, overlayfs), so the inode alone counts.
+fn holder_in(locks: &str, inode: u64) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (kind, pid, file) = (words.next()?, words.nth(2)?, words.next()?);
+        let of_file = file.rsplit(':').next()?.parse::<u64>().ok()?;
+        (kind == "FLOCK" && of_file == inode)
+            .then(|| pid.parse().ok())
+            .flatten()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_holder_is_seen_without_touching_the_lock() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(holder_of(place.path()), None);
+        let lock = Lock::take(place.path()).unwrap();
+        assert_eq!(holder_of(place.path()), Some(std::process::id()));
+        drop(lock);
+        assert_eq!(holder_of(place.path()), None);
+    }
+
+    #[test]
+    fn locks_of_other_files_and_kinds_do_not_count() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 08:02:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 12 08:02:78 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 13 08:02:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 14 08:02:77 0 EOF\n";
+        assert_eq!(holder_in(locks, 77), Some(14));
+        assert_eq!(holder_in(locks, 79), None);
+    }
 
     #[test]
     fn one_at_a_time_and_the_error_names_the_holder() {

@@ -30,7 +30,7 @@ use std::fmt;
 use std::io;
 
 pub use frame::Damage;
-pub use lock::{Lock, LockError};
+pub use lock::{Lock, LockError, holder_of};
 pub use opening::{OpenError, Opening, PeekError, peek, start_over};
 pub use record::{
     Attempt, Begun, Close, Delivery, Distrust, Ended, MAX_NAME, MAX_PROCESS_ID, MAX_REASON, MAX_RECORD,
@@ -43,8 +43,8 @@ pub use storage::{FolderStorage, Storage};
 use crate::device::Effect;
 use crate::protocol::Time;
 
-/// The journal.
-const FILE: &str = "journal";
+/// The journal's own file within the state directory.
+pub const FILE: &str = "journal";
 /// Its successor while compaction writes it.
 const NEXT: &str = "journal.next";
 /// That there is or was a journal; made after the first one, so that a journal that got lost is not taken for a first start.

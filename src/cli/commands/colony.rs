@@ -3,8 +3,8 @@
 use super::Context;
 use crate::cli::args::ColonyCommand;
 use crate::cli::error::{CliError, DONE};
-use crate::cli::table::table;
 use crate::cli::{file, keys};
+use crate::console::table::table;
 use crate::protocol::model::Colony;
 use crate::protocol::{Answer, Refusal};
 

@@ -2,9 +2,9 @@
 
 use super::object;
 use crate::cli::args::KeysCommand;
-use crate::cli::console::Console;
 use crate::cli::error::{CliError, DONE};
 use crate::cli::keys;
+use crate::console::Console;
 
 /// `outpost keys …`; needs no server.
 pub fn keys(command: KeysCommand, json: bool, console: &mut Console) -> Result<u8, CliError> {

@@ -9,8 +9,8 @@ mod runtime;
 use clap::CommandFactory;
 
 use super::args::Cli;
-use super::console::Console;
 use super::settings::Settings;
+use crate::console::Console;
 use crate::protocol::Answer;
 use crate::protocol::dialect::Dialect;
 

@@ -171,7 +171,7 @@ async fn change(which: Which, change: Change, context: &mut Context<'_>) -> Resu
             context.console.line(format!(
                 "{word} {} {}",
                 runtime.id,
-                crate::cli::console::printable(&runtime.name)
+                crate::console::printable(&runtime.name)
             ));
         }
     }

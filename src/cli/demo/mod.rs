@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use super::args::{DEFAULT_OPERATOR_TYPE, Demo, Global, OperatorCommand};
 use super::commands::{self, Context};
-use super::console::{Console, printable};
 use super::error::{CliError, DONE, PROCESS_FAILED};
 use super::settings::Settings;
 use super::show::{self, Names};
 use super::{file, submission};
 use crate::client::{Caller, ServerUrl};
+use crate::console::{Console, printable};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::{AttributeKind, Process, ProcessState, RuntimeState};
 use programs::{Place, Program};

@@ -41,7 +41,7 @@ pub use self::pool::Pool;
 pub use self::program::End;
 use self::program::Program;
 pub use self::settings::{
-    Bounds, CommandSettings, CommandSettingsError, FunctionSettings, Limits, ProgramSettings,
+    Bounds, CommandSettings, CommandSettingsError, FunctionSettings, Limits, ProgramSettings, SHELL,
     ShellWorkerSettings,
 };
 pub use self::shell_worker::ShellWorker;
@@ -193,7 +193,7 @@ impl Function {
                 // `sh -c TEXT NAME ARGS…`: the arguments are `$1` and so on; no text is pasted into another.
                 let mut all = arguments(["-c", text, &self.name]);
                 all.extend(arguments(args));
-                (PathBuf::from(settings::SHELL), all)
+                (PathBuf::from(SHELL), all)
             }
         };
         Launch {

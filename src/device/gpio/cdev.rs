@@ -121,7 +121,13 @@ fn errno_in(text: &str) -> Option<i32> {
 }
 
 /// Finds the one line that is meant among the chips there are.
-fn locate<'a>(spec: &LineSpec, chips: &'a [ChipFacts]) -> Result<(&'a ChipFacts, &'a LineFacts), GpioError> {
+///
+/// # Errors
+/// There is none of that name or at that place, or more than one; with what there is.
+pub fn locate<'a>(
+    spec: &LineSpec,
+    chips: &'a [ChipFacts],
+) -> Result<(&'a ChipFacts, &'a LineFacts), GpioError> {
     match &spec.address {
         LineAddress::Named(name) => {
             let lines = || {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-pub use cdev::{CdevBackend, ChipFacts, LineFacts, survey};
+pub use cdev::{CdevBackend, ChipFacts, LineFacts, locate, survey};
 pub use error::GpioError;
 pub use line::{Level, LineAddress, LineSpec, LineSpecError, Physical, text_or_number};
 pub use rppal::RppalBackend;

@@ -213,7 +213,7 @@ pub(super) fn is_device(path: &Path) -> Result<(), SerialError> {
 }
 
 /// The stable names there are, sorted.
-fn ports_by_id() -> Vec<String> {
+pub fn ports_by_id() -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(BY_ID) else {
         return Vec::new();
     };

@@ -40,13 +40,13 @@ use super::duration::{format_duration, parse_duration};
 use super::{Call, Context, Device, DeviceError, Effect, Outcome, Probe, Urgency, Verb, VerbError, lock};
 use crate::clock::{BootTime, SharedClock};
 pub use encoding::Encoding;
-pub use error::SerialError;
+pub use error::{SerialError, ports_by_id};
 pub use framing::{Framer, Framing, Oversize};
 pub(super) use link::{Link, LinkState};
 pub(super) use port::RealPort;
 pub(super) use settings::PortKeys;
 pub use settings::{
-    FlowControl, Parity, PortBackend, PortSettings, Rs485, SerialSettings, SerialSettingsError,
+    BY_ID, FlowControl, Parity, PortBackend, PortSettings, Rs485, SerialSettings, SerialSettingsError,
 };
 pub(super) use simulated::SimulatedOpener;
 

@@ -11,7 +11,7 @@ use crate::device::Effect;
 use crate::device::duration::{Span, format_duration};
 
 /// Where stable names of USB serial ports are found.
-pub(super) const BY_ID: &str = "/dev/serial/by-id";
+pub const BY_ID: &str = "/dev/serial/by-id";
 /// What an instrument may take to answer unless the configuration says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long `read` may wait unless the configuration says otherwise.

@@ -1,6 +1,6 @@
 //! A table for people: columns as wide as their widest cell.
 
-use super::console::printable;
+use super::printable;
 
 /// Writes rows under a header. Cells are made printable; the last column is not filled up.
 pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {

@@ -1,4 +1,7 @@
-//! Where the command line writes to: standard output and error, or whatever a test gives.
+//! Where programs write to, and what people see there: standard output and error (or whatever a test gives), tables,
+//! and texts of others made harmless.
+
+pub mod table;
 
 use std::fmt;
 use std::io::Write;
