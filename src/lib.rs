@@ -8,7 +8,7 @@
 //! - [`client`]: asking a Colonies server: typed calls over a transport. Knows `protocol` and `clock`.
 //! - [`device`]: what acts: one trait, one file or folder per kind. Knows `clock` alone.
 //! - [`agent`]: the worker: enrol, assign, perform, report. Knows `client`, `device`, `protocol`,
-//!   `clock`, `config` and `keyfile`.
+//!   `clock`, `config`, `keyfile` and `notify`.
 //! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `config` and
 //!   `keyfile`; `client` in its relay alone.
 //! - [`cli`]: the operator's commands and the demo, which starts the other programs as they are. Knows `client`, `protocol`,
@@ -16,6 +16,7 @@
 //! - [`config`]: settings from a file and the environment; the sections are typed by the rooms that use them.
 //!   Knows nobody.
 //! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
+//! - [`notify`]: telling the service manager that we are ready, alive, reloading, stopping. Knows nobody.
 //! - `bin/`: parse arguments, call the library, print. Knows all.
 
 #[cfg(feature = "agent")]
@@ -32,4 +33,6 @@ pub mod device;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod keyfile;
+#[cfg(any(feature = "agent", feature = "hub"))]
+pub mod notify;
 pub mod protocol;

@@ -19,11 +19,14 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("keyfile", &["protocol"]),
+    ("notify", &[]),
     ("client", &["protocol", "clock"]),
     ("device", &["clock"]),
     (
         "agent",
-        &["client", "device", "protocol", "clock", "config", "keyfile"],
+        &[
+            "client", "device", "protocol", "clock", "config", "keyfile", "notify",
+        ],
     ),
     ("hub", &["protocol", "clock", "config", "keyfile"]),
     ("cli", &["client", "protocol", "clock", "config", "keyfile"]),

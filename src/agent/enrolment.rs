@@ -23,6 +23,7 @@ use crate::protocol::model::{Runtime, RuntimeState};
 
 use super::answers::is_about_membership;
 use super::backoff::Backoff;
+use super::health::Health;
 use crate::client::{Caller, ClientError, Timed};
 
 /// One identity in one colony.
@@ -31,6 +32,7 @@ pub struct Enrolment {
     owner: Option<Caller>,
     runtime: Runtime,
     told: Option<Standing>,
+    health: Health,
 }
 
 /// Where we stand with the colony.
@@ -82,7 +84,19 @@ impl Enrolment {
             owner,
             runtime,
             told: None,
+            health: Health::new(),
         }
+    }
+
+    /// The same, saying where it stands to `health`.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Enrolment { health, ..self }
+    }
+
+    /// Where it says how it is.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Who signs for the runtime.
@@ -227,6 +241,7 @@ impl Enrolment {
             };
             match asked {
                 Ok(standing) => {
+                    self.health.stands(standing);
                     if let Some(text) = self.tell(standing) {
                         if standing == Standing::Approved {
                             tracing::info!("{text}");
@@ -240,7 +255,10 @@ impl Enrolment {
                         return true;
                     }
                 }
-                Err(error) => tracing::warn!(%error, "can't enrol yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "can't enrol yet");
+                    self.health.trouble(format!("can't enrol yet: {error}"));
+                }
             }
             let pause = clock.now() + backoff.next_pause();
             tokio::select! {

@@ -1,21 +1,28 @@
 //! The whole agent: settings to devices, identity and lane; and its life from start to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::backoff::Random;
+use super::devices::{self, Devices};
 use super::enrolment::Enrolment;
+use super::health::Health;
 use super::journal::{Lock, LockError};
-use super::registry::{BadFunction, Registry};
-use super::settings::{BadSetting, Settings};
+use super::registry::BadFunction;
+use super::reload::Reloads;
+use super::settings::{BadSetting, KeySource, Settings};
+use super::watchdog;
 use super::worker::Worker;
 use crate::client::{BadServerUrl, BadTrust, Client, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
-use crate::device::builtin::{Echo, Sleep};
-use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
-use crate::device::{self, Cancellation, DeviceError, DeviceHandle, Hardware, owner};
+use crate::device::gpio::{GpioError, SimulatedBoard};
+use crate::device::{Cancellation, DeviceError};
 use crate::keyfile::{self, KeyFileError};
+use crate::notify::Notifier;
+use crate::protocol::PrivateKey;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::Runtime;
 
@@ -62,59 +69,33 @@ pub enum StartError {
 /// An agent that is ready to run: its devices are open, its state directory is locked.
 pub struct Agent {
     worker: Worker,
-    devices: Vec<DeviceHandle>,
+    devices: Devices,
+    settings: Settings,
+    health: Health,
+    clock: SharedClock,
     /// Held as long as the agent lives.
     _lock: Lock,
 }
 
-/// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names.
-fn open_devices(
-    settings: &Settings,
-    choice: BackendChoice,
-    board: &SimulatedBoard,
-    clock: &SharedClock,
-) -> Result<(Vec<DeviceHandle>, Registry), StartError> {
-    let needs_gpio = settings.devices.values().any(|device| device.needs_gpio());
-    let gpio = if needs_gpio {
-        Some(open_backend(choice, board)?)
-    } else {
-        None
-    };
-    let hardware = Hardware {
-        clock: clock.clone(),
-        gpio,
-    };
-    let mut devices = Vec::new();
-    let mut registry = Registry::new();
-    for (name, device) in &settings.devices {
-        let handle = owner::spawn(device::open(name, device, &hardware)?, clock.clone());
-        let max_age = settings.max_age().filter(|_| device.goes_stale());
-        registry.add_device(&handle, max_age, |verb| device.repeats(verb));
-        devices.push(handle);
-    }
-    for builtin in [
-        Box::new(Sleep::new("sleep")) as Box<dyn device::Device>,
-        Box::new(Echo::new("echo")),
-    ] {
-        let handle = owner::spawn(builtin, clock.clone());
-        registry.add_builtin(&handle);
-        devices.push(handle);
-    }
-    registry.add_names(&settings.functions)?;
-    Ok((devices, registry))
+/// What surrounds a running agent.
+pub struct Surroundings {
+    /// The service manager.
+    pub notifier: Notifier,
+    /// Within which time it wants a sign of life; `None`: not at all.
+    pub watchdog: Option<Duration>,
+    /// Who asks for another configuration.
+    pub reloads: Reloads,
 }
 
 /// Whether the configuration can be used, without touching hardware, files or the network: devices are opened on a
-/// simulated board. Needs a tokio runtime.
+/// simulated board.
 ///
 /// # Errors
 /// What [`Agent::new`] would say of the configuration itself.
 pub fn check(settings: &Settings, file: Option<&Path>) -> Result<(), StartError> {
     settings.check(file)?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let board = SimulatedBoard::new(clock.clone());
-    open_devices(settings, BackendChoice::Simulated, &board, &clock)?;
-    Ok(())
+    devices::check(settings, &clock)
 }
 
 impl Agent {
@@ -132,43 +113,87 @@ impl Agent {
     ) -> Result<Self, StartError> {
         settings.check(file)?;
         let lock = lock_state_dir(&settings.agent.state_dir)?;
-        let key = keyfile::load_or_create(&settings.key_file()).map_err(StartError::Key)?;
-        let owner_key = settings.colony.key_file.as_deref().map(keyfile::load).transpose();
-        let owner_key = owner_key.map_err(StartError::ColonyKey)?;
+        let key = match settings.key_source() {
+            KeySource::File(path) => keyfile::load_or_create(&path),
+            KeySource::Credential(path) => keyfile::load_credential(&path),
+        };
+        let key = key.map_err(StartError::Key)?;
+        let owner_key = owner_key(settings).map_err(StartError::ColonyKey)?;
         let url = ServerUrl::parse(&settings.server.url)?;
         let transport = HttpTransport::new(url, settings.http(), clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
-        let (devices, registry) = open_devices(settings, settings.gpio.backend, board, &clock)?;
+        let devices = Devices::open(settings, board, &clock)?;
+        let health = Health::new();
         let enrolment = Enrolment::new(
             client.with_key(key),
             owner_key.map(|key| client.with_key(key)),
             describe(settings),
-        );
+        )
+        .with_health(health.clone());
         tracing::info!(
             id = enrolment.runtime().id,
             name = enrolment.runtime().name,
             r#type = enrolment.runtime().runtime_type,
             server = client.server(),
-            functions = ?registry.names().collect::<Vec<_>>(),
+            functions = ?devices.registry().current().names().collect::<Vec<_>>(),
             "outpost-agent starts"
         );
         Ok(Agent {
-            worker: Worker::new(enrolment, Arc::new(registry), settings.lane(), clock, random),
+            worker: Worker::new(
+                enrolment,
+                devices.registry().clone(),
+                settings.lane(),
+                clock.clone(),
+                random,
+            ),
             devices,
+            settings: settings.clone(),
+            health,
+            clock,
             _lock: lock,
         })
     }
 
     /// Works until `stop`; then lets what runs finish within the grace time or cancels it, makes every device safe,
-    /// and delivers what can be delivered in a bounded time.
-    pub async fn run(mut self, stop: Cancellation) {
-        self.worker.work(&stop).await;
-        for device in &self.devices {
-            if let Err(error) = device.shutdown().await {
-                tracing::error!(device = device.name(), %error, "not safe");
-            }
+    /// and delivers what can be delivered in a bounded time. The service manager hears that it is ready at once: devices
+    /// are open, and the server may come and go.
+    pub async fn run(mut self, stop: Cancellation, surroundings: Surroundings) {
+        let Surroundings {
+            notifier,
+            watchdog,
+            mut reloads,
+        } = surroundings;
+        let (roster, health, clock) = (
+            self.devices.roster().clone(),
+            self.health.clone(),
+            self.clock.clone(),
+        );
+        notifier.ready();
+        let life = async {
+            // Boxed, as they are: what is live across their ends would be copied about.
+            let serving = Box::pin(reloads.serve(
+                &mut self.devices,
+                &mut self.settings,
+                &notifier,
+                &self.health,
+                &stop,
+            ));
+            tokio::join!(Box::pin(self.worker.work(&stop)), serving);
+            self.devices.shutdown().await;
+            self.worker.settle().await;
+        };
+        let farewell = async {
+            stop.cancelled().await;
+            notifier.stopping();
+            health.stopping();
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            () = life => {}
+            never = farewell => match never {},
+            never = health.announce(&notifier, &clock) => match never {},
+            never = watchdog::feed(watchdog, &roster, &notifier, &health, &clock) => match never {},
         }
-        self.worker.settle().await;
         tracing::info!("stopped");
     }
 }
@@ -180,6 +205,16 @@ fn lock_state_dir(path: &Path) -> Result<Lock, StartError> {
         cause,
     })?;
     Ok(Lock::take(path)?)
+}
+
+/// The colony's key, if we were given one.
+fn owner_key(settings: &Settings) -> Result<Option<PrivateKey>, KeyFileError> {
+    let key = match settings.colony_key_source() {
+        None => return Ok(None),
+        Some(KeySource::File(path)) => keyfile::load(&path),
+        Some(KeySource::Credential(path)) => keyfile::load_credential(&path),
+    };
+    key.map(Some)
 }
 
 /// What is registered; what the configuration leaves out is looked up on this machine.

@@ -20,9 +20,10 @@ use super::backoff::{Backoff, Random};
 use super::delivery::{self, LAST_DELIVERY};
 use super::enrolment::Enrolment;
 use super::fence::{self, Attempt, Close, Ending, Lease, Verdict, lease_length, verdict};
+use super::health::Working;
 use super::lane::{self, Lane};
 use super::reconcile;
-use super::registry::{Function, Registry};
+use super::registry::{Function, SharedRegistry};
 use crate::client::{Caller, ClientError, ServerUrl, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
 use crate::device::{Cancellation, Context, Effect, Origin};
@@ -67,7 +68,7 @@ pub struct LaneSettings {
 /// One lane.
 pub struct Worker {
     enrolment: Enrolment,
-    registry: Arc<Registry>,
+    registry: SharedRegistry,
     settings: LaneSettings,
     clock: SharedClock,
     lane: Arc<Lane>,
@@ -105,7 +106,7 @@ impl Worker {
     /// A lane that has not begun. `random` is asked for the jitter of every pause.
     pub fn new(
         enrolment: Enrolment,
-        registry: Arc<Registry>,
+        registry: impl Into<SharedRegistry>,
         settings: LaneSettings,
         clock: SharedClock,
         random: Random,
@@ -115,7 +116,7 @@ impl Worker {
         let backoff = |min, max| Backoff::new(min, max, random.clone());
         Worker {
             enrolment,
-            registry,
+            registry: registry.into(),
             clock,
             lane,
             delivery: None,
@@ -374,6 +375,7 @@ impl Worker {
     }
 
     fn succeeded(&mut self) {
+        self.enrolment.health().fine();
         if self.trouble.is_over() {
             tracing::info!("the server answers again");
             let now = self.clock.now();
@@ -388,6 +390,7 @@ impl Worker {
             tracing::debug!(%error, "{what}");
             return Turn::Unwelcome;
         }
+        self.enrolment.health().trouble(format!("{what}: {error}"));
         self.trouble.say(error, what);
         Turn::Pause
     }
@@ -413,7 +416,8 @@ impl Worker {
             Ok(function) => {
                 let job = Job {
                     effect: function.verb.effect,
-                    function: function.clone(),
+                    _working: self.enrolment.health().works_on(&function.name),
+                    function,
                     process,
                     attempt,
                     lease,
@@ -451,14 +455,14 @@ impl Worker {
         process: &Process,
         attempt: &Attempt,
         lease: Option<Lease>,
-    ) -> Result<&Function, Verdict> {
+    ) -> Result<Function, Verdict> {
         let failed = |text: String| Verdict::Close(Close::Failed(delivery::storable(&text)));
         if self.lane.outbox(|outbox| outbox.holds(&process.id)) {
             // Never acted on again while a result of it waits. Its own end would find no room beside that result.
             return Err(Verdict::Leave);
         }
-        let function = self
-            .registry
+        let registry = self.registry.current();
+        let function = registry
             .find(&process.spec.func)
             .map_err(|unknown| failed(unknown.to_string()))?;
         let effect = function.verb.effect;
@@ -472,7 +476,7 @@ impl Worker {
         if effect == Effect::Once && !function.repeat {
             self.lane.begun(|begun| begun.mark(attempt)).map_err(failed)?;
         }
-        Ok(function)
+        Ok(function.clone())
     }
 
     /// Lets what runs finish within the grace time, and cancels the rest.
@@ -517,6 +521,7 @@ struct Job {
     lane: Arc<Lane>,
     origin: Origin,
     cancel: Cancellation,
+    _working: Working,
 }
 
 impl Job {

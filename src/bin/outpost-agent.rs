@@ -6,17 +6,20 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use outpost::agent::backoff::system_random;
-use outpost::agent::service::{self, Agent};
-use outpost::agent::settings::{ENVIRONMENT, LogLevel, Settings};
+use outpost::agent::reload::Reloads;
+use outpost::agent::service::{self, Agent, Surroundings};
+use outpost::agent::settings::{self, LogLevel, Settings};
 use outpost::clock::{SharedClock, SystemClock};
 use outpost::device::Cancellation;
 use outpost::device::gpio::SimulatedBoard;
+use outpost::notify::{Notifier, watchdog_limit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 const HELP: &str = "\
 Outpost agent: does the work of a Colonies server on this machine.
@@ -29,7 +32,8 @@ Usage: outpost-agent [--config FILE] [--check]
   --help          this text
   --version       the version
 
-It stops on SIGTERM or SIGINT: what runs may finish within agent.grace_time, then everything is made safe. Exit
+It stops on SIGTERM or SIGINT: what runs may finish within agent.grace_time, then everything is made safe. On SIGHUP
+it reads the configuration again and takes over changed devices, functions and agent.max_age, or says why not. Exit
 codes: 0 stopped as told, 1 it could not start, 2 usage or configuration.
 ";
 
@@ -93,24 +97,13 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> ExitCode {
-    let file = arguments.config.as_deref();
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let settings: Settings = match outpost::config::load(file, ENVIRONMENT, environment) {
+    let settings = match read_settings(arguments.config.as_deref()) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("outpost-agent: {error}");
             return ExitCode::from(2);
         }
     };
-    if let Err(error) = service::check(&settings, file) {
-        let hint = match file {
-            Some(_) => "",
-            None => "; no configuration was named: outpost-agent --config FILE",
-        };
-        eprintln!("outpost-agent: {error}{hint}");
-        return ExitCode::from(2);
-    }
     if arguments.check {
         println!("the configuration can be used");
         return ExitCode::SUCCESS;
@@ -125,13 +118,29 @@ async fn run(arguments: Arguments) -> ExitCode {
     });
     let stop = Cancellation::new();
     // Before anything is driven: a signal from here on makes it safe.
-    if let Err(error) = stop_on_signals(&stop) {
-        eprintln!("outpost-agent: can't listen for signals: {error}");
-        return ExitCode::FAILURE;
-    }
-    match Agent::new(&settings, file, clock, system_random(), &board) {
+    let reloads = match stop_on_signals(&stop).and_then(|()| reload_on_signal()) {
+        Ok(reloads) => reloads,
+        Err(error) => {
+            eprintln!("outpost-agent: can't listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let notifier = match Notifier::from_env() {
+        Ok(notifier) => notifier,
+        Err(error) => {
+            eprintln!("outpost-agent: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let file = arguments.config;
+    match Agent::new(&settings, file.as_deref(), clock, system_random(), &board) {
         Ok(agent) => {
-            Box::pin(agent.run(stop)).await;
+            let surroundings = Surroundings {
+                notifier,
+                watchdog: watchdog_limit(),
+                reloads: Reloads::new(reloads, move || read_settings(file.as_deref())),
+            };
+            Box::pin(agent.run(stop, surroundings)).await;
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -139,6 +148,21 @@ async fn run(arguments: Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the configuration and looks whether it can be used.
+fn read_settings(file: Option<&Path>) -> Result<Settings, String> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = settings::load(file, environment).map_err(|error| error.to_string())?;
+    service::check(&settings, file).map_err(|error| {
+        let hint = match file {
+            Some(_) => "",
+            None => "; no configuration was named: outpost-agent --config FILE",
+        };
+        format!("{error}{hint}")
+    })?;
+    Ok(settings)
 }
 
 fn start_log(level: LogLevel) {
@@ -166,6 +190,19 @@ fn stop_on_signals(stop: &Cancellation) -> std::io::Result<()> {
         });
     }
     Ok(())
+}
+
+/// Hands on every wish to read the configuration again; wishes that come while one waits are one.
+fn reload_on_signal() -> std::io::Result<mpsc::Receiver<()>> {
+    let mut signals = signal(SignalKind::hangup())?;
+    let (wishes, reloads) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            tracing::info!("SIGHUP: reading the configuration again");
+            let _ = wishes.try_send(());
+        }
+    });
+    Ok(reloads)
 }
 
 #[cfg(test)]

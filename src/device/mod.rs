@@ -36,7 +36,7 @@ use async_trait::async_trait;
 
 pub use context::{Cancellation, Context, Limit, Origin, ProgressSink};
 pub use error::{DeviceError, VerbError};
-pub use owner::{DeviceHandle, Running};
+pub use owner::{DeviceHandle, Reservation, Running};
 pub use settings::{DeviceSettings, Hardware, open};
 
 /// What a verb changes in the world; decides whether it may run again after a doubt (docs/fence.md, section 1).
