@@ -78,19 +78,32 @@ async fn the_agent_tells_its_manager_how_it_is_from_start_to_stop() {
     let sleeping = rig.submit(&rig.spec("sleep", &["2"], 30, 0)).await;
     manager.hears("STATUS=enrolled, working on 1 (sleep)");
     manager.hears("WATCHDOG=1");
-    assert!(!rig.operator().get_process(&sleeping).await.unwrap().value.state.is_final());
+    assert!(
+        !rig.operator()
+            .get_process(&sleeping)
+            .await
+            .unwrap()
+            .value
+            .state
+            .is_final()
+    );
 
     // Another line for the lamp: it is safe on the old one first.
-    rig.successful(&rig.submit(&rig.spec("lamp.on", &[], 30, 0)).await).await;
+    rig.successful(&rig.submit(&rig.spec("lamp.on", &[], 30, 0)).await)
+        .await;
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("GPIO17", "GPIO27")).unwrap();
     agent.signal(Signal::HUP);
     let message = manager.hears("RELOADING=1\nMONOTONIC_USEC=");
     assert!(message.rsplit_once('=').unwrap().1.parse::<u64>().unwrap() > 0);
     manager.hears("READY=1");
-    rig.successful(&rig.submit(&rig.spec("turn_on_lamp", &[], 30, 0)).await).await;
+    rig.successful(&rig.submit(&rig.spec("turn_on_lamp", &[], 30, 0)).await)
+        .await;
     agent.line(2, "edge ");
-    assert_eq!(agent.lines(), ["edge GPIO17 on", "edge GPIO17 off", "edge GPIO27 on"]);
+    assert_eq!(
+        agent.lines(),
+        ["edge GPIO17 on", "edge GPIO17 off", "edge GPIO27 on"]
+    );
 
     // What can't be used changes nothing, and is said.
     std::fs::write(&file, format!("{text}\n[devices.lamp]\n")).unwrap();
@@ -100,10 +113,15 @@ async fn the_agent_tells_its_manager_how_it_is_from_start_to_stop() {
     let status = manager.hears("STATUS=enrolled; the last reload was refused: ");
     assert!(status.contains("porch.toml is not valid TOML"), "{status}");
     // And so is what needs a restart.
-    std::fs::write(&file, text.replace("GPIO17", "GPIO27").replace("\"cli\"", "\"other\"")).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("GPIO17", "GPIO27").replace("\"cli\"", "\"other\""),
+    )
+    .unwrap();
     agent.signal(Signal::HUP);
     manager.hears("STATUS=enrolled; the last reload was refused: [runtime] changed: restart for that");
-    rig.successful(&rig.submit(&rig.spec("lamp.off", &[], 30, 0)).await).await;
+    rig.successful(&rig.submit(&rig.spec("lamp.off", &[], 30, 0)).await)
+        .await;
 
     agent.signal(Signal::TERM);
     manager.hears("STOPPING=1");
@@ -115,7 +133,10 @@ async fn the_agent_is_ready_without_its_server_and_says_what_is_wrong() {
     let rig = Rig::start().await;
     let file = rig.configure("lonely", "");
     // A port that nobody listens on: one that was just given back.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace(&rig.url, &format!("http://{port}"))).unwrap();
     let mut manager = Manager::new(format!("@outpost-agent-test-{}", std::process::id()));
@@ -133,7 +154,10 @@ async fn keys_that_the_manager_gave_are_used_and_never_written() {
     let rig = Rig::start().await;
     let file = rig.configure("given", "");
     let text = std::fs::read_to_string(&file).unwrap();
-    let plain: Vec<&str> = text.lines().filter(|line| !line.starts_with("key_file")).collect();
+    let plain: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("key_file"))
+        .collect();
     std::fs::write(&file, plain.join("\n")).unwrap();
     let credentials = rig.folder.path().join("credentials");
     std::fs::create_dir(&credentials).unwrap();
@@ -148,7 +172,9 @@ async fn keys_that_the_manager_gave_are_used_and_never_written() {
     let own = put("agent.key", &key);
     put("colony.key", &std::fs::read_to_string(&rig.colony_key).unwrap());
     let _agent = run_agent_in(&file, &[("CREDENTIALS_DIRECTORY", credentials.as_os_str())]);
-    let process = rig.successful(&rig.submit(&rig.spec("echo", &["hello"], 30, 0)).await).await;
+    let process = rig
+        .successful(&rig.submit(&rig.spec("echo", &["hello"], 30, 0)).await)
+        .await;
     assert_eq!(out(&process, "output"), Some("hello"));
     let id = PrivateKey::from_hex(&key).unwrap().id();
     assert_eq!(process.assigned_runtime_id, id);
@@ -162,7 +188,11 @@ async fn a_manager_that_can_not_be_told_is_an_error_at_the_start() {
     let file = rig.configure("misled", "");
     let mut agent = run_agent_in(&file, &[("NOTIFY_SOCKET", OsStr::new("vsock:2:1"))]);
     assert_eq!(agent.ended().await.code(), Some(1));
-    assert!(agent.log().contains("NOTIFY_SOCKET is \"vsock:2:1\""), "{}", agent.log());
+    assert!(
+        agent.log().contains("NOTIFY_SOCKET is \"vsock:2:1\""),
+        "{}",
+        agent.log()
+    );
 }
 
 #[tokio::test]

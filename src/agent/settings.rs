@@ -522,6 +522,11 @@ mod tests {
     #[test]
     fn keys_come_from_the_configuration_else_from_credentials_else_from_the_state_directory() {
         let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            (OWN_KEY_CREDENTIAL, COLONY_KEY_CREDENTIAL),
+            ("agent.key", "colony.key"),
+            "as the unit says"
+        );
         let own = folder.path().join(OWN_KEY_CREDENTIAL);
         let colonys = folder.path().join(COLONY_KEY_CREDENTIAL);
         let name = folder.path().to_str().unwrap();

@@ -364,7 +364,10 @@ pub fn run_agent(file: &Path) -> Program {
 /// Starts an agent with a configuration and further variables in its environment.
 pub fn run_agent_in(file: &Path, environment: &[(&str, &OsStr)]) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outpost-agent"));
-    command.arg("--config").arg(file).envs(environment.iter().copied());
+    command
+        .arg("--config")
+        .arg(file)
+        .envs(environment.iter().copied());
     Program::start(command)
 }
 
