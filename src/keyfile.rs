@@ -60,11 +60,29 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 /// A key file is a line; what is longer is something else.
 const LONGEST: u64 = 1024;
 
+/// What nobody but the owner may have, of a file of ours.
+const OTHERS: u32 = 0o077;
+/// Of a credential the service manager's group may be shown as a reader: where it lets a user in by an access control
+/// list, the group's bits show that list's mask (systemd.exec(5), acl(5)).
+const OTHERS_OF_A_CREDENTIAL: u32 = 0o037;
+
 /// Reads a key. White space around the digits is tolerated.
 ///
 /// # Errors
 /// [`KeyFileError`], above all if anybody but the owner may read the file.
 pub fn load(path: &Path) -> Result<PrivateKey, KeyFileError> {
+    load_private(path, OTHERS)
+}
+
+/// Reads a key that the service manager gave to us alone, in `$CREDENTIALS_DIRECTORY`. It is never made or written.
+///
+/// # Errors
+/// [`KeyFileError`]
+pub fn load_credential(path: &Path) -> Result<PrivateKey, KeyFileError> {
+    load_private(path, OTHERS_OF_A_CREDENTIAL)
+}
+
+fn load_private(path: &Path, forbidden: u32) -> Result<PrivateKey, KeyFileError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -81,7 +99,7 @@ pub fn load(path: &Path) -> Result<PrivateKey, KeyFileError> {
         return Err(no_key("it is no regular file"));
     }
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & forbidden != 0 {
         return Err(KeyFileError::Exposed {
             path: path.to_owned(),
             mode,
@@ -256,6 +274,26 @@ mod tests {
             chmod(&path, mode);
             assert!(load(&path).is_ok(), "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_credential_may_show_its_readers_as_a_group_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.key");
+        let key = load_or_create(&path).unwrap();
+        for mode in [0o400, 0o440, 0o600] {
+            chmod(&path, mode);
+            assert_eq!(load_credential(&path).unwrap(), key, "{mode:o}");
+        }
+        for mode in [0o444, 0o460, 0o404, 0o450] {
+            chmod(&path, mode);
+            assert!(
+                matches!(load_credential(&path), Err(KeyFileError::Exposed { .. })),
+                "{mode:o}"
+            );
+        }
+        let absent = load_credential(&dir.path().join("none"));
+        assert!(matches!(absent, Err(KeyFileError::Missing(_))), "it is not made");
     }
 
     #[test]

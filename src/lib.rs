@@ -8,7 +8,7 @@
 //! - [`client`]: asking a Colonies server: typed calls over a transport. Knows `protocol` and `clock`.
 //! - [`device`]: what acts: one trait, one file or folder per kind. Knows `clock` alone.
 //! - [`agent`]: the worker: enrol, assign, perform, report. Knows `client`, `device`, `protocol`,
-//!   `clock`, `config`, `keyfile` and `console`.
+//!   `clock`, `config`, `keyfile`, `console`, `logging` and `notify`.
 //! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `config` and
 //!   `keyfile`; `client` in its relay alone.
 //! - [`cli`]: the operator's commands and the demo, which starts the other programs as they are. Knows `client`, `protocol`,
@@ -16,6 +16,7 @@
 //! - [`config`]: settings from a file and the environment; the sections are typed by the rooms that use them.
 //!   Knows nobody.
 //! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
+//! - [`notify`]: telling the service manager that we are ready, alive, reloading, stopping. Knows nobody.
 //! - [`console`]: where programs write to, and tables for people. Knows nobody.
 //! - [`logging`]: the log, one line an event on standard error. Knows `protocol`.
 //! - `bin/`: parse arguments, call the library, print. Knows all.
@@ -37,4 +38,6 @@ pub mod device;
 pub mod hub;
 pub mod keyfile;
 pub mod logging;
+#[cfg(any(feature = "agent", feature = "hub"))]
+pub mod notify;
 pub mod protocol;

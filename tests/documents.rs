@@ -191,3 +191,93 @@ fn what_the_records_say_of_the_manifest_is_so() {
         "decision 0002: {secp}"
     );
 }
+
+/// The values of a directive in a unit, in order.
+fn values<'a>(unit: &'a str, directive: &str) -> Vec<&'a str> {
+    unit.lines()
+        .filter_map(|line| line.strip_prefix(directive)?.strip_prefix('='))
+        .collect()
+}
+
+#[test]
+fn the_page_on_services_says_what_the_units_do() {
+    let page = read("docs/service.md");
+    let agent = read("systemd/outpost-agent.service");
+    let hub = read("systemd/outpost-hub.service");
+
+    // The table of scores: each unit and each drop-in once, the bars as the project set them.
+    let mut rows: Vec<(&str, f32, f32)> = page
+        .lines()
+        .filter(|line| line.starts_with("| `outpost-"))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            (
+                cells[1].trim_matches('`'),
+                cells[2].parse().unwrap(),
+                cells[3].parse().unwrap(),
+            )
+        })
+        .collect();
+    rows.sort_by_key(|row| row.0);
+    let mut there: Vec<String> = fs::read_dir(root().join("systemd/outpost-agent.service.d"))
+        .unwrap()
+        .map(|entry| format!("outpost-agent.service.d/{}", entry.unwrap().file_name().display()))
+        .chain([
+            "outpost-agent.service".to_owned(),
+            "outpost-hub.service".to_owned(),
+        ])
+        .collect();
+    there.sort();
+    assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), there);
+    for (name, score, bar) in rows {
+        assert!(score <= bar, "{name}: {score} is over its bar");
+        match name {
+            "outpost-agent.service" => assert!(bar <= 1.8),
+            "outpost-hub.service" => assert!(bar <= 1.5),
+            drop_in => {
+                let text = read(&format!("systemd/{drop_in}"));
+                assert!(
+                    text.starts_with("# To ") && text.contains("opens"),
+                    "{drop_in} says what it opens"
+                );
+            }
+        }
+    }
+
+    // The watchdog.
+    assert_eq!(values(&agent, "WatchdogSec"), ["60"]);
+    assert!(page.contains("`WatchdogSec=60`: every 30 s") && page.contains("answered within 5 s"));
+    let source = read("src/agent/watchdog.rs");
+    assert!(
+        source.contains("ANSWER_WITHIN: Duration = Duration::from_secs(5)") && source.contains("limit / 2")
+    );
+
+    // Keys: file, credential, unit and program agree.
+    let given: Vec<String> = ["agent.key", "colony.key"]
+        .map(|key| {
+            let row = format!("| `/etc/credstore/outpost-agent.{key}` | `{key}` |");
+            assert!(page.contains(&row), "docs/service.md lacks {row}");
+            format!("{key}:outpost-agent.{key}")
+        })
+        .into();
+    assert_eq!(values(&agent, "LoadCredential"), given);
+
+    // What both promise.
+    for unit in [&agent, &hub] {
+        for (directive, value) in [
+            ("Type", "notify"),
+            ("Restart", "always"),
+            ("StartLimitIntervalSec", "0"),
+        ] {
+            assert_eq!(values(unit, directive), [value]);
+        }
+    }
+    assert_eq!(values(&agent, "ExecReload"), ["/bin/kill -HUP $MAINPID"]);
+    assert_eq!(values(&agent, "ExecStopPost"), ["-/usr/bin/outpost-agent safe"]);
+    for (user, unit) in [("outpost-agent", &agent), ("outpost-hub", &hub)] {
+        assert_eq!(values(unit, "User"), [user]);
+        assert_eq!(values(unit, "StateDirectory"), [user]);
+        assert!(read("systemd/outpost.sysusers").contains(&format!("u {user} ")));
+        assert!(page.contains(&format!("`/var/lib/{user}`")));
+    }
+}

@@ -21,12 +21,14 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("keyfile", &["protocol"]),
     ("console", &[]),
     ("logging", &["protocol"]),
+    ("notify", &[]),
+    ("notify", &[]),
     ("client", &["protocol", "clock"]),
     ("device", &["clock"]),
     (
         "agent",
         &[
-            "client", "device", "protocol", "clock", "config", "keyfile", "console", "logging",
+            "client", "device", "protocol", "clock", "config", "keyfile", "console", "logging", "notify",
         ],
     ),
     ("hub", &["protocol", "clock", "config", "keyfile"]),

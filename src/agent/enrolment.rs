@@ -23,6 +23,7 @@ use crate::protocol::model::{Runtime, RuntimeState};
 
 use super::answers::is_about_membership;
 use super::backoff::Backoff;
+use super::health::Health;
 use crate::client::{Caller, ClientError, Timed};
 
 /// One identity in one colony.
@@ -33,6 +34,7 @@ pub struct Enrolment {
     told: Option<Standing>,
     /// The id of the other runtime of this agent: the control lane's, if this one works.
     control: Option<String>,
+    health: Health,
 }
 
 /// Where we stand with the colony.
@@ -98,6 +100,7 @@ impl Enrolment {
             runtime,
             told: None,
             control: None,
+            health: Health::new(),
         }
     }
 
@@ -106,6 +109,17 @@ impl Enrolment {
     pub fn with_control(mut self, id: &str) -> Self {
         self.control = Some(id.to_owned());
         self
+    }
+
+    /// The same, saying where it stands to `health`.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Enrolment { health, ..self }
+    }
+
+    /// Where it says how it is.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Who signs for the runtime.
@@ -246,6 +260,7 @@ impl Enrolment {
             };
             match asked {
                 Ok(standing) => {
+                    self.health.stands(standing);
                     if let Some(text) = self.tell(standing) {
                         if standing == Standing::Approved {
                             tracing::info!("{text}");
@@ -259,7 +274,10 @@ impl Enrolment {
                         return true;
                     }
                 }
-                Err(error) => tracing::warn!(%error, "can't enrol yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "can't enrol yet");
+                    self.health.trouble(format!("can't enrol yet: {error}"));
+                }
             }
             let pause = clock.now() + backoff.next_pause();
             tokio::select! {

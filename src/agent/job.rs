@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use super::answers;
 use super::delivery;
 use super::fence::{Action, Attempt, Close, Ending, Event, Guard, Lease, Plan, SUPERVISED, Seen, Verdict};
+use super::health::Working;
 use super::journal::{Begun, MAX_REASON, Record, Refusal, Refused};
 use super::lane::{End, Lane};
 use super::registry::Function;
@@ -36,6 +37,8 @@ pub(super) struct Job {
     pub supervise: Duration,
     /// The agent stops and the grace time is over.
     pub stop: Cancellation,
+    /// While it lives, it is said that this is worked on.
+    pub _working: Working,
 }
 
 /// Something under way, or nothing.

@@ -6,14 +6,18 @@
 //! known after a crash ([`journal`], reached through [`keeper`]), what the server was not told yet ([`outbox`],
 //! [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means ([`answers`]), when to try again
 //! ([`backoff`]), what drives the outputs when the agent can't ([`safe`]), whether the agent ends so that this happens
-//! ([`fault_exits`]), what is counted ([`metrics`]). [`program`] is the command line around it.
+//! ([`fault_exits`]), what is counted ([`metrics`]), what is open
+//! ([`devices`]) and how that changes while it runs ([`reload`]), how it is ([`health`]) and whether it is alive
+//! ([`watchdog`]). [`program`] is the command line around it.
 
 pub mod answers;
 pub mod backoff;
 pub mod delivery;
+pub mod devices;
 pub mod enrolment;
 pub mod fault_exits;
 pub mod fence;
+pub mod health;
 mod job;
 pub mod journal;
 pub mod keeper;
@@ -23,12 +27,14 @@ pub mod outbox;
 pub mod program;
 pub mod reconcile;
 pub mod registry;
+pub mod reload;
 pub mod safe;
 pub mod server_clock;
 pub mod service;
 pub mod settings;
 pub mod shared;
 mod state_file;
+pub mod watchdog;
 pub mod worker;
 
 #[cfg(test)]

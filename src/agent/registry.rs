@@ -4,6 +4,7 @@
 //! configuration gives further names to functions, with arguments of their own if it likes.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
@@ -147,6 +148,35 @@ pub struct UnknownFunction {
     pub func: String,
     /// What there is.
     pub known: Vec<String>,
+}
+
+/// The functions of now, which a reload replaces as a whole. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct SharedRegistry {
+    current: Arc<Mutex<Arc<Registry>>>,
+}
+
+impl SharedRegistry {
+    /// The functions of this moment; for one decision, not to be kept.
+    pub fn current(&self) -> Arc<Registry> {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// From now on these.
+    pub fn replace(&self, registry: Registry) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
+    }
+}
+
+impl From<Arc<Registry>> for SharedRegistry {
+    fn from(registry: Arc<Registry>) -> Self {
+        SharedRegistry {
+            current: Arc::new(Mutex::new(registry)),
+        }
+    }
 }
 
 /// All functions.

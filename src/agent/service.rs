@@ -1,36 +1,38 @@
 //! The whole agent: settings to devices, journal, identities and lanes; and its life from start to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use super::backoff::Random;
+use super::devices::{self, Devices};
 use super::enrolment::Enrolment;
+use super::fault_exits::{AfterFault, EXIT_CODE, FaultExits};
+use super::health::Health;
 use super::journal::{FolderStorage, Journal, Limits, LockError, Machine, Moment, OpenError, Opening, Role};
 use super::keeper::Keeper;
 use super::metrics;
-use super::registry::{BadFunction, Registry};
-use super::safe::SafeList;
-use super::settings::{BadSetting, Settings};
+use super::registry::BadFunction;
+use super::reload::Reloads;
+use super::settings::{BadSetting, KeySource, Settings};
 use super::shared::Shared;
+use super::watchdog;
 use super::worker::Worker;
 use crate::client::{BadServerUrl, BadTrust, Client, HttpSettings, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
-use crate::device::builtin::{Echo, Sleep};
-use crate::device::command::Pool;
-use crate::device::gpio::{BackendChoice, GpioError, SimulatedBoard, open_backend};
-use crate::device::{
-    self, Cancellation, Contact, DeviceError, DeviceHandle, Hardware, Interlocks, Urgency, Verb, output,
-    owner,
-};
+use crate::device::gpio::{GpioError, SimulatedBoard};
+use crate::device::{Cancellation, DeviceError};
 use crate::keyfile::{self, KeyFileError};
-use crate::protocol::Time;
+use crate::notify::Notifier;
 use crate::protocol::control::control_of;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::Runtime;
+use crate::protocol::{PrivateKey, Time};
 
 /// Why the agent can't start.
 #[derive(Debug, thiserror::Error)]
@@ -94,77 +96,34 @@ pub struct Agent {
     work: Worker,
     /// The lane of what answers or stops at once, where one is needed (docs/fence.md, 4).
     control: Option<Worker>,
-    registry: Arc<Registry>,
+    devices: Devices,
     shared: Arc<Shared>,
+    settings: Settings,
+    health: Health,
+    fault_exits: FaultExits,
     /// Where the metrics are served, if anywhere.
     listener: Option<TcpListener>,
 }
 
-/// Opens the configured devices on `board` (simulated) or on the real backend, in the order of their names. Outputs keep
-/// their last level in `state_dir`, and follow `contact` when the server is lost.
-pub(super) fn open_devices(
-    settings: &Settings,
-    choice: BackendChoice,
-    board: &SimulatedBoard,
-    clock: &SharedClock,
-    contact: &Contact,
-    state_dir: Option<&Path>,
-) -> Result<Registry, StartError> {
-    let outputs = settings.kinds().filter_map(|(_, kind)| kind.output());
-    for (output, feedback) in outputs.filter_map(|output| Some((output, output.feedback.as_ref()?))) {
-        // Without hardware the contact is a wire.
-        board.wire(&output.line, &feedback.line);
-    }
-    let needs_gpio = settings.kinds().any(|(_, kind)| kind.needs_gpio());
-    let gpio = if needs_gpio {
-        Some(open_backend(choice, board)?)
-    } else {
-        None
-    };
-    let hardware = Hardware {
-        clock: clock.clone(),
-        gpio,
-        contact: contact.clone(),
-        interlocks: Interlocks::of(settings.kinds()),
-        state_dir: state_dir.map(Path::to_owned),
-    };
-    let mut registry = Registry::new();
-    for (name, table) in &settings.devices {
-        let open = || device::open(name, &table.settings, &hardware);
-        let opened: Result<Vec<_>, _> = (0..table.settings.slots().max(1)).map(|_| open()).collect();
-        let Some(device) = Pool::spawn(opened?, clock) else {
-            continue;
-        };
-        let rules = |verb: &Verb| settings.rules(table, verb);
-        if table.settings.catch_all() {
-            registry.add_catch_all(&device, rules);
-        } else {
-            registry.add_device(&device, rules);
-        }
-    }
-    for builtin in builtin_devices() {
-        registry.add_builtin(&Pool::of_one(owner::spawn(builtin, clock.clone())));
-    }
-    registry.add_names(&settings.functions)?;
-    Ok(registry)
-}
-
-/// What every agent has.
-pub(super) fn builtin_devices() -> [Box<dyn device::Device>; 2] {
-    [Box::new(Sleep::new("sleep")), Box::new(Echo::new("echo"))]
+/// What surrounds a running agent.
+pub struct Surroundings {
+    /// The service manager.
+    pub notifier: Notifier,
+    /// Within which time it wants a sign of life; `None`: not at all.
+    pub watchdog: Option<Duration>,
+    /// Who asks for another configuration.
+    pub reloads: Reloads,
 }
 
 /// Whether the configuration can be used, without touching hardware, files or the network: devices are opened on a
-/// simulated board. Needs a tokio runtime.
+/// simulated board.
 ///
 /// # Errors
 /// What [`Agent::new`] would say of the configuration itself.
 pub fn check(settings: &Settings, file: Option<&Path>) -> Result<(), StartError> {
     settings.check(file)?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let board = SimulatedBoard::new(clock.clone());
-    let contact = Contact::new(clock.now());
-    open_devices(settings, BackendChoice::Simulated, &board, &clock, &contact, None)?;
+    devices::rehearse(settings, &clock)?;
     Ok(())
 }
 
@@ -184,14 +143,14 @@ impl Agent {
         settings.check(file)?;
         let (journal, opening) = open_journal(&settings.agent.state_dir, &clock)?;
         tell_opening(&opening, &journal);
-        let key = keyfile::load_or_create(&settings.key_file()).map_err(StartError::Key)?;
-        let owner_key = settings.colony.key_file.as_deref().map(keyfile::load).transpose();
+        let key = read_key(&settings.key_source(), keyfile::load_or_create).map_err(StartError::Key)?;
+        let owner_key = settings.colony_key_source();
+        let owner_key = owner_key
+            .map(|source| read_key(&source, keyfile::load))
+            .transpose();
         let owner_key = owner_key.map_err(StartError::ColonyKey)?;
-        let listener = settings
-            .metrics
-            .listen
-            .map(|address| listen(address.get()))
-            .transpose()?;
+        let listener = settings.metrics.listen.map(|address| listen(address.get()));
+        let listener = listener.transpose()?;
         let url = ServerUrl::parse(&settings.server.url)?;
         let http = HttpSettings {
             good_time: journal.state().last_good_time(),
@@ -199,51 +158,28 @@ impl Agent {
         };
         let transport = HttpTransport::new(url, http, clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
-        let contact = Contact::new(clock.now());
-        let state_dir = settings.agent.state_dir.as_path();
-        let backend = settings.gpio.backend;
-        let registry = open_devices(settings, backend, board, &clock, &contact, Some(state_dir))?;
-        if let Err(error) = SafeList::of(settings).store(state_dir) {
-            tracing::error!(%error, "can't keep the list of outputs: `outpost-agent safe` can't make them safe after a crash");
-        }
-        let control_key = if settings.agent.control.unwrap_or_else(|| needs_control(&registry)) {
+        let devices = Devices::open(settings, board, &clock)?;
+        devices.keep_safe_list(settings);
+        let control_key = if settings.agent.control.unwrap_or_else(|| devices.need_control()) {
             let key = keyfile::load_or_create(&settings.control_key_file());
             Some(key.map_err(StartError::ControlKey)?)
         } else {
             None
         };
-        let registry = Arc::new(registry);
-        let shared = Shared::new(
-            clock,
-            Keeper::threaded(journal).map_err(StartError::Thread)?,
-            contact,
-        );
-        let worker = |role, enrolment: Enrolment| {
-            let runtime = enrolment.runtime();
-            tracing::info!(
-                id = runtime.id,
-                name = runtime.name,
-                r#type = runtime.runtime_type,
-                server = client.server(),
-                functions = ?registry.names().collect::<Vec<_>>(),
-                "outpost-agent starts"
-            );
-            let lane = settings.lane(role);
-            Worker::new(
-                role,
-                enrolment,
-                registry.clone(),
-                lane,
-                shared.clone(),
-                random.clone(),
-            )
+        let fault_exits = FaultExits::open(&settings.agent.state_dir, clock.boot_id());
+        let keeper = Keeper::threaded(journal).map_err(StartError::Thread)?;
+        let shared = Shared::new(clock, keeper, devices.contact().clone());
+        let worker = |role, enrolment| {
+            let (registry, lane) = (devices.registry().clone(), settings.lane(role));
+            Worker::new(role, enrolment, registry, lane, shared.clone(), random.clone())
         };
         let enrolment = |key, runtime| {
             let owner = owner_key.clone().map(|key| client.with_key(key));
             Enrolment::new(client.with_key(key), owner, runtime)
         };
         let runtime = describe(settings);
-        let mut work = enrolment(key, runtime.clone());
+        let health = Health::new();
+        let mut work = enrolment(key, runtime.clone()).with_health(health.clone());
         let mut control = None;
         if let Some(key) = control_key {
             work = work.with_control(&key.id());
@@ -254,52 +190,122 @@ impl Agent {
             };
             control = Some(worker(Role::Control, enrolment(key, runtime)));
         }
+        tracing::info!(
+            id = work.runtime().id,
+            name = work.runtime().name,
+            r#type = work.runtime().runtime_type,
+            server = client.server(),
+            functions = ?devices.registry().current().names().collect::<Vec<_>>(),
+            "outpost-agent starts"
+        );
         Ok(Agent {
             work: worker(Role::Work, work),
             control,
-            registry,
+            devices,
             shared,
+            settings: settings.clone(),
+            health,
+            fault_exits,
             listener,
         })
     }
 
     /// Works until `stop`; then lets what runs finish within the grace time or cancels it, makes every device safe,
-    /// and delivers what can be delivered in a bounded time.
-    pub async fn run(mut self, stop: Cancellation) {
+    /// and delivers what can be delivered in a bounded time. The service manager hears that it is ready at once: devices
+    /// are open, and the server may come and go.
+    ///
+    /// Gives the exit code: 0, or [`EXIT_CODE`] when it ended itself so that `outpost-agent safe` runs.
+    pub async fn run(self, stop: Cancellation, surroundings: Surroundings) -> u8 {
+        let Surroundings {
+            notifier,
+            watchdog,
+            mut reloads,
+        } = surroundings;
+        let Agent {
+            mut work,
+            mut control,
+            mut devices,
+            shared,
+            mut settings,
+            health,
+            mut fault_exits,
+            listener,
+        } = self;
+        let clock = shared.clock.clone();
         // It ends with the runtime: there is nothing to finish.
-        if let Some(listener) = self.listener.take() {
-            tokio::spawn(metrics::serve(listener, self.shared.metrics.clone()));
+        if let Some(listener) = listener {
+            tokio::spawn(metrics::serve(listener, shared.metrics.clone()));
         }
-        match &mut self.control {
-            Some(control) => {
-                tokio::join!(Box::pin(self.work.work(&stop)), Box::pin(control.work(&stop)));
+        let roster = devices.roster().clone();
+        let mut faults = devices.faults();
+        let mut code = 0;
+        notifier.ready();
+        let life = async {
+            // Boxed, as they are: what is live across their ends would be copied about.
+            let serving = Box::pin(reloads.serve(&mut devices, &mut settings, &notifier, &health, &stop));
+            let controlling = Box::pin(async {
+                if let Some(control) = &mut control {
+                    control.work(&stop).await;
+                }
+            });
+            tokio::join!(Box::pin(work.work(&stop)), controlling, serving);
+            devices.shutdown().await;
+            work.settle().await;
+            if let Some(control) = &mut control {
+                control.settle().await;
             }
-            None => self.work.work(&stop).await,
-        }
-        // All at once: of an interlock group one may have to wait until another is off.
-        let devices = self.registry.devices().iter();
-        let stops = devices.map(|device| async move { (device.name(), device.shutdown().await) });
-        for (device, result) in futures_util::future::join_all(stops).await {
-            if let Err(error) = result {
-                tracing::error!(device, %error, "not as it is to be while the agent is stopped");
+        };
+        let farewell = async {
+            stop.cancelled().await;
+            notifier.stopping();
+            health.stopping();
+            std::future::pending::<Infallible>().await
+        };
+        let minding = async {
+            while let Some(device) = faults.recv().await {
+                if stop.is_cancelled() {
+                    continue;
+                }
+                match fault_exits.after_fault(clock.now()) {
+                    AfterFault::Exit => {
+                        tracing::error!(
+                            device,
+                            "an output can't be made safe: ending, so that `outpost-agent safe` tries"
+                        );
+                        code = EXIT_CODE;
+                        stop.cancel(format!("{device} can't be made safe"));
+                    }
+                    AfterFault::StayUp => {
+                        tracing::error!(
+                            device,
+                            "an output can't be made safe, and ending has not helped: somebody must look at it"
+                        );
+                    }
+                }
             }
-        }
-        self.work.settle().await;
-        if let Some(control) = &mut self.control {
-            control.settle().await;
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            () = life => {}
+            never = farewell => match never {},
+            never = minding => match never {},
+            never = health.announce(&notifier, &clock) => match never {},
+            never = watchdog::feed(watchdog, &roster, &notifier, &health, &clock) => match never {},
         }
         tracing::info!("stopped");
+        code
     }
 }
 
-/// Whether something must be able to stop what runs without standing in the queue behind it: a verb that preempts, other
-/// than an output's `off` (docs/fence.md, 4).
-fn needs_control(registry: &Registry) -> bool {
-    registry.devices().iter().any(|device| {
-        let is_output = device.handles().iter().any(DeviceHandle::is_local_output);
-        let mut verbs = device.verbs().iter();
-        verbs.any(|verb| verb.urgency == Urgency::Preempt && !(is_output && verb.name == output::OFF))
-    })
+/// Reads a key from where it is: a file by `of_file`, or what the service manager gave us.
+fn read_key(
+    source: &KeySource,
+    of_file: impl Fn(&Path) -> Result<PrivateKey, KeyFileError>,
+) -> Result<PrivateKey, KeyFileError> {
+    match source {
+        KeySource::File(path) => of_file(path),
+        KeySource::Credential(path) => keyfile::load_credential(path),
+    }
 }
 
 /// Bound at the start, so that an address that can't be had stops the agent then and not some time later.

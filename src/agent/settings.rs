@@ -12,6 +12,7 @@ use super::metrics::MetricsAddress;
 use super::registry::FunctionSettings;
 use super::worker::{LONGEST_POLL, LaneSettings};
 use crate::client::{HttpSettings, ServerUrl};
+use crate::config::{self, ConfigError};
 use crate::device::duration::{self, format_duration};
 use crate::device::gpio::BackendChoice;
 use crate::device::{self, Care, DeviceSettings, DeviceTable, Verb};
@@ -40,6 +41,48 @@ pub struct Settings {
     pub functions: BTreeMap<String, FunctionSettings>,
     /// Figures for monitoring.
     pub metrics: MetricsSettings,
+    /// Where the service manager put keys for us; from the environment alone.
+    #[serde(skip)]
+    pub credentials: Option<PathBuf>,
+}
+
+/// The service manager names there the folder with what `LoadCredential=` gave us (systemd.exec(5)).
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// The credential that is the agent's own key.
+pub const OWN_KEY_CREDENTIAL: &str = "agent.key";
+/// The credential that is the key of the colony's owner.
+pub const COLONY_KEY_CREDENTIAL: &str = "colony.key";
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file of ours.
+    File(PathBuf),
+    /// A credential of the service manager: it is there already, and never written.
+    Credential(PathBuf),
+}
+
+/// Reads the configuration: the file, if one is named, and over it the environment. Not checked yet
+/// ([`Settings::check`]).
+///
+/// # Errors
+/// [`ConfigError`]
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Settings, ConfigError> {
+    let mut credentials = None;
+    let environment = environment.inspect(|(name, value)| {
+        if name == CREDENTIALS_DIRECTORY && !value.is_empty() {
+            credentials = Some(PathBuf::from(value));
+        }
+    });
+    let environment: Vec<_> = environment.collect();
+    let settings = config::load(file, ENVIRONMENT, environment.into_iter())?;
+    Ok(Settings {
+        credentials,
+        ..settings
+    })
 }
 
 /// `[server]`
@@ -393,14 +436,43 @@ impl Settings {
     }
 
     /// Where the agent's own key is.
+    /// Where the agent's own key is, whether made by us or given to us.
     pub fn key_file(&self) -> PathBuf {
-        let default = || self.agent.state_dir.join("agent.key");
-        self.runtime.key_file.clone().unwrap_or_else(default)
+        let (KeySource::File(path) | KeySource::Credential(path)) = self.key_source();
+        path
+    }
+
+    /// Where the agent's own key comes from: the configured file, else the credential `agent.key`, else `agent.key`
+    /// in the state directory.
+    pub fn key_source(&self) -> KeySource {
+        if let Some(path) = &self.runtime.key_file {
+            return KeySource::File(path.clone());
+        }
+        self.credential(OWN_KEY_CREDENTIAL)
+            .unwrap_or_else(|| KeySource::File(self.agent.state_dir.join("agent.key")))
+    }
+
+    /// Where the colony's key comes from, if there is one: the configured file, else the credential `colony.key`.
+    pub fn colony_key_source(&self) -> Option<KeySource> {
+        match &self.colony.key_file {
+            Some(path) => Some(KeySource::File(path.clone())),
+            None => self.credential(COLONY_KEY_CREDENTIAL),
+        }
+    }
+
+    /// A credential that is there.
+    fn credential(&self, name: &str) -> Option<KeySource> {
+        let path = self.credentials.as_ref()?.join(name);
+        path.exists().then_some(KeySource::Credential(path))
     }
 
     /// Where the key of the control lane is.
     pub fn control_key_file(&self) -> PathBuf {
-        self.key_file().with_extension("control.key")
+        const NAME: &str = "agent.control.key";
+        match &self.runtime.key_file {
+            Some(own) => own.with_file_name(NAME),
+            None => self.agent.state_dir.join(NAME),
+        }
     }
 
     /// What the fence wants to know of a device's verb.
@@ -446,7 +518,6 @@ impl Settings {
 mod tests {
     use super::*;
     use crate::agent::registry::FunctionTable;
-    use crate::config::load;
 
     fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -455,7 +526,7 @@ mod tests {
         let env = env
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let settings: Settings = load(Some(&file), ENVIRONMENT, env).map_err(|error| error.to_string())?;
+        let settings = load(Some(&file), env).map_err(|error| error.to_string())?;
         settings.check(Some(&file)).map_err(|error| error.to_string())?;
         Ok(settings)
     }
@@ -641,6 +712,43 @@ mod tests {
         }
         let error = with("https://hub.local", "max_age = 0").unwrap_err();
         assert!(error.contains("devices.lamp.max_age"), "{error}");
+    }
+
+    #[test]
+    fn keys_come_from_the_configuration_else_from_credentials_else_from_the_state_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            (OWN_KEY_CREDENTIAL, COLONY_KEY_CREDENTIAL),
+            ("agent.key", "colony.key"),
+            "as the unit says"
+        );
+        let own = folder.path().join(OWN_KEY_CREDENTIAL);
+        let colonys = folder.path().join(COLONY_KEY_CREDENTIAL);
+        let name = folder.path().to_str().unwrap();
+        let given = |text: &str| read(text, &[(CREDENTIALS_DIRECTORY, name)]).unwrap();
+        let state = KeySource::File("/var/lib/outpost-agent/agent.key".into());
+
+        // A folder that was given for other credentials.
+        let settings = given(SHIPPED);
+        assert_eq!(
+            (settings.key_source(), settings.colony_key_source()),
+            (state.clone(), None)
+        );
+        std::fs::write(&own, "").unwrap();
+        std::fs::write(&colonys, "").unwrap();
+        let settings = given(SHIPPED);
+        assert_eq!(settings.key_source(), KeySource::Credential(own.clone()));
+        assert_eq!(settings.key_file(), own);
+        assert_eq!(settings.colony_key_source(), Some(KeySource::Credential(colonys)));
+
+        let named = SHIPPED
+            .replace("#key_file = \"/etc", "key_file = \"/etc")
+            .replace("#key_file = \"/var", "key_file = \"/var");
+        let settings = given(&named);
+        assert_eq!(settings.key_source(), state);
+        let colonys = KeySource::File("/etc/outpost/colony.key".into());
+        assert_eq!(settings.colony_key_source(), Some(colonys));
+        assert_eq!(read(SHIPPED, &[]).unwrap().key_source(), state);
     }
 
     #[test]

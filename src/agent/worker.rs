@@ -25,7 +25,7 @@ use super::job::{self, Job};
 use super::journal::{self, Record, Role};
 use super::lane::{End, Lane};
 use super::reconcile;
-use super::registry::{Function, Registry};
+use super::registry::{Function, SharedRegistry};
 use super::shared::{Shared, exchange};
 use crate::client::{Caller, ClientError, ServerUrl, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
@@ -76,7 +76,7 @@ pub struct LaneSettings {
 /// One lane.
 pub struct Worker {
     enrolment: Enrolment,
-    registry: Arc<Registry>,
+    registry: SharedRegistry,
     settings: LaneSettings,
     clock: SharedClock,
     lane: Arc<Lane>,
@@ -118,7 +118,7 @@ impl Worker {
     pub fn new(
         role: Role,
         enrolment: Enrolment,
-        registry: Arc<Registry>,
+        registry: SharedRegistry,
         settings: LaneSettings,
         shared: Arc<Shared>,
         random: Random,
@@ -244,7 +244,8 @@ impl Worker {
 
     /// Devices are opened safe; this is for those that a former life left on its way.
     async fn make_safe(&self, device: &str) {
-        let mut devices = self.registry.devices().iter();
+        let registry = self.registry.current();
+        let mut devices = registry.devices().iter();
         if let Some(device) = devices.find(|handle| handle.name() == device)
             && let Err(error) = device.make_safe().await
         {
@@ -291,7 +292,8 @@ impl Worker {
 
     async fn begin_again(&mut self, begun: journal::Begun, process: Process) {
         let lease = Self::old_lease(&begun, true);
-        match self.registry.find(&process.spec.func) {
+        let registry = self.registry.current();
+        match registry.find(&process.spec.func) {
             Ok(function) if function.verb.effect == begun.effect => {
                 tracing::info!(attempt = %begun.attempt, "begun again after a crash");
                 let function = function.clone();
@@ -374,7 +376,8 @@ impl Worker {
     /// Whether work may be asked for: a slot is free, and devices that it may need. With one slot that is every device;
     /// with more, whoever configured them takes the chance that work finds its device busy (docs/fence.md, 4).
     fn has_room(&self) -> bool {
-        let devices = self.registry.devices();
+        let registry = self.registry.current();
+        let devices = registry.devices();
         let free = match (self.lane.role, self.settings.slots) {
             // What it takes does not wait for a device.
             (Role::Control, _) => true,
@@ -555,6 +558,7 @@ impl Worker {
     }
 
     fn succeeded(&mut self) {
+        self.enrolment.health().fine();
         if self.trouble.is_over() {
             tracing::info!("the server answers again");
             let now = self.clock.now();
@@ -569,6 +573,7 @@ impl Worker {
             tracing::debug!(%error, "{what}");
             return Turn::Unwelcome;
         }
+        self.enrolment.health().trouble(format!("{what}: {error}"));
         self.trouble.say(error, what);
         Turn::Pause
     }
@@ -591,10 +596,7 @@ impl Worker {
         tracing::info!(%attempt, func = process.spec.func, "assigned");
         self.lane.began(&attempt);
         match self.examine(&process, lease) {
-            Ok(function) => {
-                let function = function.clone();
-                self.start(process, attempt, function, lease);
-            }
+            Ok(function) => self.start(process, attempt, function, lease),
             Err(refused) => {
                 let verdict = match refused {
                     NotBegun::Refused(reason, function) => {
@@ -618,6 +620,7 @@ impl Worker {
 
     /// Has an attempt seen through, beside everything else.
     fn start(&mut self, process: Process, attempt: Attempt, function: Function, lease: Option<Lease>) {
+        let working = self.enrolment.health().works_on(&function.name);
         let job = Job {
             process,
             attempt,
@@ -628,6 +631,7 @@ impl Worker {
             origin: Arc::new(self.origin()),
             supervise: self.settings.supervise,
             stop: self.cancel.clone(),
+            _working: working,
         };
         self.jobs.spawn(job.run());
     }
@@ -648,13 +652,13 @@ impl Worker {
     }
 
     /// Whether the attempt may begin as far as can be told at once; the journal has its say after that.
-    fn examine(&self, process: &Process, lease: Option<Lease>) -> Result<&Function, NotBegun> {
+    fn examine(&self, process: &Process, lease: Option<Lease>) -> Result<Function, NotBegun> {
         if self.lane.outbox(|outbox| outbox.holds(&process.id)) {
             // Never acted on again while a result of it waits. Its own end would find no room beside that result.
             return Err(NotBegun::Over(Verdict::Leave));
         }
-        let function = self
-            .registry
+        let registry = self.registry.current();
+        let function = registry
             .find(&process.spec.func)
             .map_err(|unknown| NotBegun::Refused(unknown.to_string(), None))?;
         let verb = &function.verb;
@@ -678,7 +682,7 @@ impl Worker {
                 )));
             }
         }
-        Ok(function)
+        Ok(function.clone())
     }
 
     /// Lets what runs finish within the grace time, and cancels the rest.
@@ -728,7 +732,8 @@ fn log_lost_job(job: Result<(), tokio::task::JoinError>) {
 }
 
 /// A task that ends when nobody holds it any more.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
+#[derive(Debug)]
+pub(super) struct AbortOnDrop(pub tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

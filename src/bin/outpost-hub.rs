@@ -9,6 +9,7 @@ use outpost::clock::SystemClock;
 use outpost::config;
 use outpost::hub::settings::{ENV_PREFIX, LogLevel};
 use outpost::hub::{Hub, Settings};
+use outpost::notify::Notifier;
 use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
@@ -151,6 +152,7 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         LogLevel::Trace => tracing::Level::TRACE,
     })?;
     raise_file_limit(settings.http.max_connections);
+    let notifier = Notifier::from_env()?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -159,13 +161,18 @@ fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
             let mut interrupt = signal(SignalKind::interrupt())?;
             let hub = Hub::start(settings, Arc::new(SystemClock)).await?;
             tracing::info!(server = hub.server_id(), "serving");
-            println!("listening on {}", hub.url()?);
+            let listening = format!("listening on {}", hub.url()?);
+            println!("{listening}");
+            notifier.status(&listening);
+            notifier.ready();
             hub.serve(async {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
                 tracing::info!("stopping");
+                notifier.status("stopping");
+                notifier.stopping();
             })
             .await?;
             Ok(())

@@ -61,8 +61,8 @@ pub enum VerbError {
         /// What the panic said.
         text: String,
     },
-    /// The device's owner task has ended: the agent is stopping.
-    #[error("{device} is closed: the agent is stopping")]
+    /// The device's owner task has ended: the agent is stopping, or a reload took the device away.
+    #[error("{device} is closed: the agent is stopping, or its configuration was just changed")]
     Gone {
         /// The device.
         device: String,

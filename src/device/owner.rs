@@ -20,6 +20,8 @@
 //! device never does two things at once; whatever comes for it interrupts the tending at an await. When what it did by
 //! itself goes wrong, it is made safe. At the end it is stopped ([`Device::stop`]), once.
 
+mod tick;
+
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -68,7 +70,21 @@ impl std::fmt::Display for Running {
 pub struct DeviceHandle {
     // Only handles hold senders: when the last handle goes, the owner task makes the device safe and ends.
     queue: mpsc::Sender<Command>,
+    ticks: tick::Asking,
     shared: Arc<Shared>,
+}
+
+/// A device kept out of use: work is refused as busy until this is dropped. What stops the device, makes it safe or
+/// only asks goes through.
+pub struct Reservation {
+    shared: Arc<Shared>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        *lock(&self.shared.running) = None;
+    }
 }
 
 /// What handles and owner task both see.
@@ -148,7 +164,30 @@ impl Stop {
 
 /// Starts a device's owner task on the current tokio runtime.
 pub fn spawn(device: Box<dyn Device>, clock: SharedClock) -> DeviceHandle {
+    let (handle, owner) = assemble(device, clock);
+    tokio::spawn(owner.run());
+    handle
+}
+
+/// A handle of a device that nobody owns: it tells name and verbs, and whatever it is asked to do is refused as
+/// [`VerbError::Gone`]. For looking at a configuration: the device is dropped at once, and never made safe.
+pub fn unowned(device: Box<dyn Device>, clock: SharedClock) -> DeviceHandle {
+    assemble(device, clock).0
+}
+
+/// An owner task that the caller has to run, or not: for tests of what hangs.
+#[cfg(test)]
+pub(crate) fn paused(
+    device: Box<dyn Device>,
+    clock: SharedClock,
+) -> (DeviceHandle, impl Future<Output = ()> + Send) {
+    let (handle, owner) = assemble(device, clock);
+    (handle, owner.run())
+}
+
+fn assemble(device: Box<dyn Device>, clock: SharedClock) -> (DeviceHandle, Owner) {
     let (queue, commands) = mpsc::channel(QUEUE);
+    let (asking, ticks) = tick::channel();
     let shared = Arc::new(Shared {
         name: device.name().to_owned(),
         kind: device.kind(),
@@ -167,14 +206,19 @@ pub fn spawn(device: Box<dyn Device>, clock: SharedClock) -> DeviceHandle {
         device,
         clock,
         commands,
+        ticks,
         backlog: VecDeque::new(),
         inherited: None,
         owes_safe: false,
         untended: false,
         shared: shared.clone(),
     };
-    tokio::spawn(owner.run());
-    DeviceHandle { queue, shared }
+    let handle = DeviceHandle {
+        queue,
+        ticks: asking,
+        shared,
+    };
+    (handle, owner)
 }
 
 impl DeviceHandle {
@@ -294,6 +338,40 @@ impl DeviceHandle {
     /// The device is not safe, or its owner task had ended already.
     pub async fn shutdown(&self) -> Result<(), DeviceError> {
         self.ask(Command::Shutdown).await
+    }
+
+    /// Keeps an idle device out of use. `purpose` is what those are told who find it busy.
+    ///
+    /// # Errors
+    /// [`VerbError::Busy`] with what runs, or [`VerbError::Gone`].
+    pub fn reserve(&self, purpose: &str) -> Result<Reservation, VerbError> {
+        let permit = match self.shared.slot.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(self.gone()),
+            Err(tokio::sync::TryAcquireError::NoPermits) => return Err(self.busy()),
+        };
+        *lock(&self.shared.running) = Some(Running {
+            verb: purpose.to_owned(),
+            process: None,
+        });
+        Ok(Reservation {
+            shared: self.shared.clone(),
+            _permit: permit,
+        })
+    }
+
+    /// A sign of life: answered at once by an owner task that gets to run, also while a verb runs or the device is
+    /// made safe. How long to wait for it is the caller's affair.
+    ///
+    /// # Errors
+    /// [`DeviceError::Gone`]: the owner task has ended.
+    pub async fn tick(&self) -> Result<(), DeviceError> {
+        let gone = || DeviceError::Gone {
+            device: self.shared.name.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.ticks.send(reply).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
     }
 
     async fn ask(
@@ -434,6 +512,7 @@ struct Owner {
     device: Box<dyn Device>,
     clock: SharedClock,
     commands: mpsc::Receiver<Command>,
+    ticks: tick::Ticks,
     /// What came while a verb ran, in order.
     backlog: VecDeque<Command>,
     /// The slot of a verb that was preempted, for the verb that did it.
@@ -483,6 +562,7 @@ impl Owner {
             let tended = tokio::select! {
                 biased;
                 command = self.commands.recv() => return command,
+                never = self.ticks.answer() => match never {},
                 tended = AssertUnwindSafe(self.device.tend()).catch_unwind(), if !self.untended => tended,
             };
             let failed = match tended {
@@ -576,6 +656,7 @@ impl Owner {
             let new_stop = tokio::select! {
                 biased;
                 ended = &mut work => break Some(ended),
+                never = self.ticks.answer() => match never {},
                 () = sleep_until(&self.clock, patience) => break None,
                 () = std::future::ready(()), if !stopped && waiting.is_some() => match waiting.take() {
                     Some(cause) => cause,
@@ -671,6 +752,7 @@ impl Owner {
             result = AssertUnwindSafe(work).catch_unwind() => result.unwrap_or_else(|panic| {
                 Err(DeviceError::SafePanicked { device, text: panic_text(&*panic) })
             }),
+            never = self.ticks.answer() => match never {},
             () = self.clock.sleep_until(deadline) => Err(DeviceError::SafeTimedOut { device, waited: bound }),
         };
         if result.is_ok() {

@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -342,17 +343,31 @@ turn_on_lamp = "lamp.on"
 }
 
 fn start_hub(folder: &Path, listen: &str) -> Program {
+    start_hub_in(folder, listen, &[])
+}
+
+/// Starts a hub with further variables in its environment.
+pub fn start_hub_in(folder: &Path, listen: &str, environment: &[(&str, &OsStr)]) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outpost-hub"));
     command
         .args(["--listen", listen, "--init-colony", "test", "--data-dir"])
-        .arg(folder.join("hub"));
+        .arg(folder.join("hub"))
+        .envs(environment.iter().copied());
     Program::start(command)
 }
 
 /// Starts an agent with a configuration.
 pub fn run_agent(file: &Path) -> Program {
+    run_agent_in(file, &[])
+}
+
+/// Starts an agent with a configuration and further variables in its environment.
+pub fn run_agent_in(file: &Path, environment: &[(&str, &OsStr)]) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outpost-agent"));
-    command.arg("--config").arg(file);
+    command
+        .arg("--config")
+        .arg(file)
+        .envs(environment.iter().copied());
     Program::start(command)
 }
 

@@ -168,7 +168,7 @@ fn open(settings: &Settings, name: &str, clock: &SharedClock) -> Result<DeviceHa
 }
 
 fn builtin(name: &str, clock: &SharedClock) -> Option<DeviceHandle> {
-    crate::agent::service::builtin_devices()
+    crate::agent::devices::builtins()
         .into_iter()
         .find(|device| device.name() == name)
         .map(|device| owner::spawn(device, clock.clone()))

@@ -10,8 +10,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::console::Console;
 use crate::console::table::table;
 use crate::device::duration::format_duration;
-use crate::device::gpio::{BackendChoice, SimulatedBoard};
-use crate::device::{Contact, Effect, Urgency};
+use crate::device::{Effect, Urgency};
 
 pub(super) const COMMAND: Command = Command {
     name: "devices",
@@ -43,10 +42,7 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
 /// The functions that the agent would have, on a simulated board.
 pub(super) fn registry(settings: &Settings) -> Result<Registry, String> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let board = SimulatedBoard::new(clock.clone());
-    let contact = Contact::new(clock.now());
-    crate::agent::service::open_devices(settings, BackendChoice::Simulated, &board, &clock, &contact, None)
-        .map_err(|error| error.to_string())
+    crate::agent::devices::rehearse(settings, &clock).map_err(|error| error.to_string())
 }
 
 fn listing(settings: &Settings, registry: &Registry) -> String {

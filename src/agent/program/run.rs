@@ -4,24 +4,29 @@ use std::io::Write;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
-use super::setup::Setup;
-use super::{Command, DONE, FAILED, Invocation, USAGE};
+use super::setup::{Setup, complain};
+use super::{Command, FAILED, Invocation, USAGE};
 use crate::agent::backoff::system_random;
-use crate::agent::service::Agent;
+use crate::agent::reload::Reloads;
+use crate::agent::service::{Agent, Surroundings};
 use crate::agent::settings::LogLevel;
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::Console;
 use crate::device::Cancellation;
 use crate::device::gpio::SimulatedBoard;
+use crate::notify::{Notifier, watchdog_limit};
 
 pub(super) const COMMAND: Command = Command {
     name: "run",
     operands: "",
     takes_operands: false,
     summary: "Works until it is told to stop.",
-    text: "It stops on SIGTERM or SIGINT: what runs may finish within agent.grace_time, then everything is made safe. Standard\n\
-           output carries what machines read (`edge LINE on|off` of a simulated board), standard error the log.",
+    text: "It stops on SIGTERM or SIGINT: what runs may finish within agent.grace_time, then everything is made safe. On SIGHUP it\n\
+           reads the configuration again (devices and functions). Exits with 3 when it ended itself because an output could not\n\
+           be made safe. Standard output carries what machines read (`edge LINE on|off` of a simulated board), standard\n\
+           error the log.",
     options: &[],
     run: |invocation, console| Box::pin(run(invocation, console)),
 };
@@ -40,14 +45,24 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
     show_edges(&board);
     let stop = Cancellation::new();
     // Before anything is driven: a signal from here on makes it safe.
-    if let Err(error) = stop_on_signals(&stop) {
-        console.note(format_args!("outpost-agent: can't listen for signals: {error}"));
-        return FAILED;
-    }
+    let reloads = match stop_on_signals(&stop).and_then(|()| reload_on_signal()) {
+        Ok(reloads) => reloads,
+        Err(error) => return complain(console, FAILED, format_args!("can't listen for signals: {error}")),
+    };
+    let notifier = match Notifier::from_env() {
+        Ok(notifier) => notifier,
+        Err(error) => return complain(console, FAILED, error),
+    };
     match Agent::new(&setup.settings, setup.file(), clock, system_random(), &board) {
         Ok(agent) => {
-            Box::pin(agent.run(stop)).await;
-            DONE
+            let file = setup.file;
+            let read = move || Setup::read_from(file.clone()).map(|setup| setup.settings);
+            let surroundings = Surroundings {
+                notifier,
+                watchdog: watchdog_limit(),
+                reloads: Reloads::new(reloads, read),
+            };
+            Box::pin(agent.run(stop, surroundings)).await
         }
         Err(error) => {
             console.note(format_args!("outpost-agent: {error}"));
@@ -85,4 +100,17 @@ pub(super) fn stop_on_signals(stop: &Cancellation) -> std::io::Result<()> {
         });
     }
     Ok(())
+}
+
+/// Hands on every wish to read the configuration again; wishes that come while one waits are one.
+fn reload_on_signal() -> std::io::Result<mpsc::Receiver<()>> {
+    let mut signals = signal(SignalKind::hangup())?;
+    let (wishes, reloads) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            tracing::info!("SIGHUP: reading the configuration again");
+            let _ = wishes.try_send(());
+        }
+    });
+    Ok(reloads)
 }

@@ -8,7 +8,7 @@ use super::Invocation;
 use super::accounts::for_sudo;
 use crate::agent::journal::{Journal, Limits, LockError, Moment, OpenError, Opening, Storage};
 use crate::agent::service;
-use crate::agent::settings::{ENVIRONMENT, Settings};
+use crate::agent::settings::{self, Settings};
 use crate::clock::Clock;
 use crate::console::Console;
 
@@ -30,11 +30,14 @@ impl Setup {
     /// In words, with the remedy.
     pub fn read(invocation: &Invocation) -> Result<Self, String> {
         let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|file| file.exists());
-        let file = invocation.config.clone().or_else(usual);
+        Setup::read_from(invocation.config.clone().or_else(usual))
+    }
+
+    /// As [`Setup::read`], of a file that is known.
+    pub fn read_from(file: Option<PathBuf>) -> Result<Self, String> {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let settings: Settings = crate::config::load(file.as_deref(), ENVIRONMENT, environment)
-            .map_err(|error| error.to_string())?;
+        let settings = settings::load(file.as_deref(), environment).map_err(|error| error.to_string())?;
         let setup = Setup { settings, file };
         service::check(&setup.settings, setup.file()).map_err(|error| format!("{error}{}", setup.hint()))?;
         Ok(setup)

@@ -158,7 +158,7 @@ impl Bench {
         Worker::new(
             self.role,
             self.enrolment(),
-            registry,
+            registry.into(),
             self.settings.clone(),
             Shared::new(
                 self.clock.clone(),

@@ -48,7 +48,8 @@ impl Pool {
         Pool::of(vec![handle])
     }
 
-    fn of(handles: Vec<DeviceHandle>) -> Pool {
+    /// Several of one name, with the same verbs; at least one.
+    pub fn of(handles: Vec<DeviceHandle>) -> Pool {
         let count = handles.len();
         Pool {
             shared: Arc::new(Shared {

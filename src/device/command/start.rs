@@ -189,6 +189,9 @@ fn explain(step: Step, cause: &io::Error, launch: &Launch) -> String {
         (Step::Guard | Step::Session, _) if cause.kind() == io::ErrorKind::WouldBlock => {
             format!("{cause}: no more processes are allowed (TasksMax, LimitNPROC, memory)")
         }
+        (Step::Nice, _) if cause.kind() == io::ErrorKind::PermissionDenied => format!(
+            "{cause}: the sandbox of the service forbids it (SystemCallFilter=); allow setpriority there, or leave `nice` out"
+        ),
         (Step::User, _) => format!(
             "{cause}; the agent needs CAP_SETUID, CAP_SETGID and CAP_KILL, see docs/commands.md about `user`"
         ),
@@ -244,8 +247,8 @@ impl Setup {
         .map_err(|error| (Step::Descriptors, error))?;
         if self.nice > 0 {
             match rustix::process::setpriority_process(None, self.nice) {
-                // The agent itself stands back further already.
-                Ok(()) | Err(Errno::ACCESS | Errno::PERM) => {}
+                // The agent itself stands back further already. (A sandbox that forbids it says EPERM.)
+                Ok(()) | Err(Errno::ACCESS) => {}
                 Err(errno) => return Err(at(Step::Nice)(errno)),
             }
         }

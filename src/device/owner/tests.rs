@@ -817,3 +817,71 @@ async fn a_panic_while_tending_costs_the_tending_alone() {
         .unwrap();
     handle.shutdown().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_is_answered_at_once_whatever_the_task_is_doing() {
+    let bench = bench();
+    assert!(bench.handle.tick().await.is_ok(), "idle");
+    let verb = bench.start("stubborn", bench.context()).await;
+    // More than may lie before the task; ticks have a way of their own.
+    for _ in 0..(2 * QUEUE + 2) {
+        let handle = bench.handle.clone();
+        let context = bench.context();
+        tokio::spawn(async move { handle.perform(Call::new("stop"), context).await });
+    }
+    assert!(bench.handle.tick().await.is_ok(), "busy");
+    assert_eq!(bench.clock.now(), bench.at(100), "no time has passed");
+    verb.abort();
+
+    let bench = self::bench();
+    *bench.safe.0.lock().unwrap() = Some("hang");
+    let handle = bench.handle.clone();
+    let safe = tokio::spawn(async move { handle.make_safe().await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(bench.handle.tick().await.is_ok(), "while it is made safe");
+    assert_eq!(bench.clock.now(), bench.at(1000));
+    assert!(safe.await.unwrap().is_err());
+    let _ = bench.handle.shutdown().await;
+    assert!(matches!(bench.handle.tick().await, Err(DeviceError::Gone { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reserved_device_takes_no_work_and_can_be_stopped() {
+    let bench = bench();
+    let reservation = bench.handle.reserve("a reload").unwrap();
+    let error = bench.run("set").await.unwrap_err().to_string();
+    assert!(error.starts_with("busy with a reload: dut"), "{error}");
+    assert!(bench.handle.reserve("another").is_err());
+    assert_eq!(bench.run("state").await.unwrap().get("state"), Some("fine"));
+    bench.handle.make_safe().await.unwrap();
+    drop(reservation);
+    assert!(bench.run("set").await.is_ok());
+    assert_eq!(bench.log.entries(), ["0 SAFE", "0 set"]);
+
+    let verb = bench.start("wait", bench.context().with_process("abc")).await;
+    let busy = bench.handle.reserve("a reload").err().unwrap().to_string();
+    assert!(busy.starts_with("busy with abc"), "{busy}");
+    assert!(verb.await.unwrap().is_ok(), "and what runs is left alone");
+    bench.handle.shutdown().await.unwrap();
+    assert!(matches!(bench.handle.reserve("x"), Err(VerbError::Gone { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unowned_device_is_only_looked_at() {
+    let (clock, log) = (TestClock::new(0), Log::default());
+    let device = Probed {
+        clock: clock.clone(),
+        log: log.clone(),
+        verbs: verbs(),
+        safe: Safe::default(),
+    };
+    let handle = unowned(Box::new(device), clock.clone());
+    assert_eq!(handle.name(), "dut");
+    assert!(handle.verb("set").is_ok());
+    let error = handle.perform(Call::new("set"), Context::new(clock)).await;
+    assert!(matches!(error, Err(VerbError::Gone { .. })));
+    assert!(matches!(handle.tick().await, Err(DeviceError::Gone { .. })));
+    drop(handle);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.entries(), ["0 DROPPED"], "never made safe");
+}

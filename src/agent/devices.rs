@@ -1,0 +1,273 @@
+//! The devices that are open, and what processes may call of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::fault_exits;
+use super::registry::{BadFunction, Registry, SharedRegistry};
+use super::service::StartError;
+use super::settings::Settings;
+use super::watchdog::Roster;
+use super::worker::AbortOnDrop;
+use crate::clock::SharedClock;
+use crate::device::builtin::{Echo, Sleep};
+use crate::device::command::Pool;
+use crate::device::gpio::{BackendChoice, GpioBackend, SimulatedBoard, open_backend};
+use crate::device::{
+    self, Contact, Device, DeviceHandle, DeviceSettings, DeviceTable, Hardware, Interlocks, Urgency, Verb,
+    output, owner,
+};
+
+/// A device of the configuration: one, or as many as it has slots.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub table: DeviceTable,
+    pub device: Pool,
+    /// Those who say when it can't be made safe, if it is an output of this machine.
+    _watched: Vec<AbortOnDrop>,
+}
+
+/// What is open.
+pub struct Devices {
+    pub(super) opener: Opener,
+    pub(super) configured: BTreeMap<String, Opened>,
+    builtins: Vec<Pool>,
+    registry: SharedRegistry,
+    roster: Roster,
+    faults: Option<mpsc::UnboundedReceiver<String>>,
+}
+
+/// What devices are opened on.
+pub(super) struct Opener {
+    choice: BackendChoice,
+    board: SimulatedBoard,
+    clock: SharedClock,
+    /// Opened when the first device needs it.
+    gpio: Option<Arc<dyn GpioBackend>>,
+    contact: Contact,
+    interlocks: Interlocks,
+    /// Where outputs keep their last level.
+    state_dir: Option<PathBuf>,
+    /// Takes the names of outputs that can't be made safe.
+    faults: mpsc::UnboundedSender<String>,
+}
+
+impl Opener {
+    fn new(settings: &Settings, choice: BackendChoice, board: &SimulatedBoard, clock: &SharedClock) -> Self {
+        Opener {
+            choice,
+            board: board.clone(),
+            clock: clock.clone(),
+            gpio: None,
+            contact: Contact::new(clock.now()),
+            interlocks: Interlocks::of(settings.kinds()),
+            state_dir: None,
+            // Nobody listens until somebody asks for the other end.
+            faults: mpsc::unbounded_channel().0,
+        }
+    }
+
+    /// One for each slot.
+    fn open(&mut self, name: &str, settings: &DeviceSettings) -> Result<Vec<Box<dyn Device>>, StartError> {
+        if settings.needs_gpio() && self.gpio.is_none() {
+            self.gpio = Some(open_backend(self.choice, &self.board)?);
+        }
+        if let Some(output) = settings.output()
+            && let Some(feedback) = &output.feedback
+        {
+            // Without hardware the contact is a wire.
+            self.board.wire(&output.line, &feedback.line);
+        }
+        let hardware = Hardware {
+            clock: self.clock.clone(),
+            gpio: self.gpio.clone(),
+            contact: self.contact.clone(),
+            interlocks: self.interlocks.clone(),
+            state_dir: self.state_dir.clone(),
+        };
+        let slots = 0..settings.slots().max(1);
+        let opened: Result<_, _> = slots.map(|_| device::open(name, settings, &hardware)).collect();
+        Ok(opened?)
+    }
+
+    /// Opens one and starts its owner tasks.
+    pub fn start(&mut self, name: &str, table: &DeviceTable) -> Result<Opened, StartError> {
+        let opened = self.open(name, &table.settings)?;
+        let handles = opened
+            .into_iter()
+            .map(|device| owner::spawn(device, self.clock.clone()));
+        let device = Pool::of(handles.collect());
+        let outputs = device.handles().iter().filter(|handle| handle.is_local_output());
+        Ok(Opened {
+            _watched: outputs
+                .map(|handle| AbortOnDrop(tokio::spawn(watch(handle.clone(), self.faults.clone()))))
+                .collect(),
+            device,
+            table: table.clone(),
+        })
+    }
+}
+
+/// Says whenever an output of this machine comes to be one that can't be made safe (docs/fence.md, 7).
+async fn watch(output: DeviceHandle, faults: mpsc::UnboundedSender<String>) {
+    let mut fault = output.fault();
+    loop {
+        if fault.wait_for(Option::is_some).await.is_err() {
+            return;
+        }
+        if fault_exits::is_reason(&output) {
+            let _ = faults.send(output.name().to_owned());
+        }
+        if fault.wait_for(Option::is_none).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What every agent has.
+pub(super) fn builtins() -> [Box<dyn Device>; 2] {
+    [Box::new(Sleep::new("sleep")), Box::new(Echo::new("echo"))]
+}
+
+/// Everything that can be called: each device's verbs, those that are always there, and the configuration's names.
+fn registry_of<'a>(
+    settings: &Settings,
+    configured: impl Iterator<Item = (&'a DeviceTable, &'a Pool)>,
+    builtins: &[Pool],
+) -> Result<Registry, BadFunction> {
+    let mut registry = Registry::new();
+    for (table, device) in configured {
+        let rules = |verb: &Verb| settings.rules(table, verb);
+        if table.settings.catch_all() {
+            registry.add_catch_all(device, rules);
+        } else {
+            registry.add_device(device, rules);
+        }
+    }
+    for device in builtins {
+        registry.add_builtin(device);
+    }
+    registry.add_names(&settings.functions)?;
+    Ok(registry)
+}
+
+/// What a configuration lets processes call, on a simulated board: no hardware is touched, and nothing is left behind.
+///
+/// # Errors
+/// What [`Devices::open`] would say of the configuration itself.
+pub(super) fn rehearse(settings: &Settings, clock: &SharedClock) -> Result<Registry, StartError> {
+    let board = SimulatedBoard::new(clock.clone());
+    let mut opener = Opener::new(settings, BackendChoice::Simulated, &board, clock);
+    let unowned = |device| owner::unowned(device, clock.clone());
+    let mut handles = Vec::new();
+    for (name, table) in &settings.devices {
+        let devices = opener.open(name, &table.settings)?;
+        handles.push((table, Pool::of(devices.into_iter().map(unowned).collect())));
+    }
+    let always = builtins().map(|device| Pool::of_one(unowned(device)));
+    let configured = handles.iter().map(|(table, device)| (*table, device));
+    Ok(registry_of(settings, configured, &always)?)
+}
+
+impl Devices {
+    /// Opens the configured devices, on `board` where the configuration says so, in the order of their names. Needs a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// A device that can't be opened, or a function that stands for nothing.
+    pub fn open(
+        settings: &Settings,
+        board: &SimulatedBoard,
+        clock: &SharedClock,
+    ) -> Result<Self, StartError> {
+        let mut opener = Opener::new(settings, settings.gpio.backend, board, clock);
+        opener.state_dir = Some(settings.agent.state_dir.clone());
+        let (sender, faults) = mpsc::unbounded_channel();
+        opener.faults = sender;
+        let mut configured = BTreeMap::new();
+        for (name, table) in &settings.devices {
+            configured.insert(name.clone(), opener.start(name, table)?);
+        }
+        let devices = Devices {
+            opener,
+            configured,
+            builtins: builtins()
+                .map(|device| Pool::of_one(owner::spawn(device, clock.clone())))
+                .into(),
+            registry: SharedRegistry::default(),
+            roster: Roster::default(),
+            faults: Some(faults),
+        };
+        devices.publish(settings)?;
+        Ok(devices)
+    }
+
+    /// When the server was last heard from: the lanes say so, outputs follow.
+    pub fn contact(&self) -> &Contact {
+        &self.opener.contact
+    }
+
+    /// Tells the names of outputs of this machine that can't be made safe; for whoever asks first.
+    pub(super) fn faults(&mut self) -> mpsc::UnboundedReceiver<String> {
+        self.faults.take().unwrap_or_else(|| mpsc::unbounded_channel().1)
+    }
+
+    /// What processes may call, now and after every reload.
+    pub fn registry(&self) -> &SharedRegistry {
+        &self.registry
+    }
+
+    /// Who owes a sign of life, now and after every reload.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Whether something must be able to stop what runs without standing in the queue behind it: a verb that preempts,
+    /// other than an output's `off` (docs/fence.md, 4).
+    pub fn need_control(&self) -> bool {
+        self.handles().any(|device| {
+            let mut verbs = device.verbs().iter();
+            let is_output = device.is_local_output();
+            verbs.any(|verb| verb.urgency == Urgency::Preempt && !(is_output && verb.name == output::OFF))
+        })
+    }
+
+    /// Those of the configuration and those that are always there.
+    fn handles(&self) -> impl Iterator<Item = &DeviceHandle> {
+        let configured = self.configured.values().map(|opened| &opened.device);
+        configured.chain(&self.builtins).flat_map(Pool::handles)
+    }
+
+    /// From now on what is open can be called, and nothing else.
+    pub(super) fn publish(&self, settings: &Settings) -> Result<(), BadFunction> {
+        let configured = self.configured.values();
+        let configured = configured.map(|opened| (&opened.table, &opened.device));
+        let registry = registry_of(settings, configured, &self.builtins)?;
+        self.registry.replace(registry);
+        self.enrol();
+        Ok(())
+    }
+
+    /// Puts what is open on the roster, and takes off what is not.
+    pub(super) fn enrol(&self) {
+        self.roster.set(self.handles().cloned().collect());
+    }
+
+    /// Closes every device, each in the state that it is to have while the agent is stopped.
+    pub async fn shutdown(&mut self) {
+        // Who is closed owes no sign of life any more.
+        self.roster.set(Vec::new());
+        // All at once: of an interlock group one may have to wait until another is off.
+        let stops = self
+            .handles()
+            .map(|device| async move { (device.name(), device.shutdown().await) });
+        for (device, result) in futures_util::future::join_all(stops).await {
+            if let Err(error) = result {
+                tracing::error!(device, %error, "not as it is to be while the agent is stopped");
+            }
+        }
+    }
+}
