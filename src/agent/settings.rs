@@ -187,6 +187,8 @@ impl LogLevel {
 pub struct Gpio {
     /// cdev, rppal, simulated or auto.
     pub backend: BackendChoice,
+    /// Edges of the simulated board are written with their time, for a witness that reads them later.
+    pub edge_times: bool,
 }
 
 /// A setting that can't be used.

@@ -1,6 +1,7 @@
 //! The worker on the device: parses arguments, reads settings, runs [`outpost::agent::service::Agent`].
 //!
-//! Standard output carries what machines read (`edge LINE on|off` of the simulated board), standard error the log.
+//! Standard output carries what machines read (`edge LINE on|off` of the simulated board, with the time if
+//! `gpio.edge_times`), standard error the log.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a program prints
 
@@ -119,9 +120,15 @@ async fn run(arguments: Arguments) -> ExitCode {
 
     let clock: SharedClock = Arc::new(SystemClock);
     let board = SimulatedBoard::new(clock.clone());
-    board.on_edge(|edge| {
+    let times = settings.gpio.edge_times;
+    board.on_edge(move |edge| {
+        let time = if times {
+            format!(" {}", edge.wall_nanos)
+        } else {
+            String::new()
+        };
         // Whoever read this may be gone; the lamp does not care.
-        let _ = writeln!(std::io::stdout(), "edge {} {}", edge.line, edge.level);
+        let _ = writeln!(std::io::stdout(), "edge {} {}{time}", edge.line, edge.level);
     });
     let stop = Cancellation::new();
     // Before anything is driven: a signal from here on makes it safe.
