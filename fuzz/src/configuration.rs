@@ -27,7 +27,9 @@ pub fn run(data: &[u8]) {
             }
             let above = [("OUTPOST_AGENT__SERVER__URL", "http://above:1")];
             // Of an inline table or a dotted key as of a section.
-            if let Ok(settings) = load::<agent::settings::Settings>(text, agent::settings::ENVIRONMENT, &above) {
+            if let Ok(settings) =
+                load::<agent::settings::Settings>(text, agent::settings::ENVIRONMENT, &above)
+            {
                 assert_eq!(settings.server.url, "http://above:1");
             }
         }
@@ -37,7 +39,8 @@ pub fn run(data: &[u8]) {
             };
             let _ = settings.check();
             let above = [("OUTPOST_HUB__LISTEN", "127.0.0.1:0")];
-            let settings: hub::Settings = load(text, hub::settings::ENV_PREFIX, &above).expect("it was read without");
+            let settings: hub::Settings =
+                load(text, hub::settings::ENV_PREFIX, &above).expect("it was read without");
             assert_eq!(settings.listen, "127.0.0.1:0");
         }
         _ => {

@@ -13,7 +13,11 @@ pub fn run(data: &[u8]) {
     let Some((&mode, data)) = data.split_first() else {
         return;
     };
-    let file = if mode & 1 == 0 { data.to_vec() } else { framed(data) };
+    let file = if mode & 1 == 0 {
+        data.to_vec()
+    } else {
+        framed(data)
+    };
     let disk = SimulatedDisk::new(u64::from(mode));
     put(&disk, "journal", &file);
     if mode & 2 != 0 {
@@ -21,13 +25,24 @@ pub fn run(data: &[u8]) {
     }
 
     let seen = peek(&mut disk.storage());
-    assert_eq!(disk.content("journal").as_deref(), Some(file.as_slice()), "looking changes nothing");
+    assert_eq!(
+        disk.content("journal").as_deref(),
+        Some(file.as_slice()),
+        "looking changes nothing"
+    );
     let (mut journal, opening) = match Journal::open(Box::new(disk.storage()), now(), &machine(), limits()) {
         Ok(opened) => opened,
         Err(error) => {
-            assert_eq!(disk.content("journal").as_deref(), Some(file.as_slice()), "refused, and changed");
+            assert_eq!(
+                disk.content("journal").as_deref(),
+                Some(file.as_slice()),
+                "refused, and changed"
+            );
             match (error, seen) {
-                (OpenError::Newer { version }, Err(PeekError::Open(OpenError::Newer { version: peeked }))) => {
+                (
+                    OpenError::Newer { version },
+                    Err(PeekError::Open(OpenError::Newer { version: peeked })),
+                ) => {
                     assert_eq!(version, peeked);
                 }
                 (OpenError::OtherMachine, Ok((state, _))) => assert!(state.opened().is_some()),
@@ -37,7 +52,10 @@ pub fn run(data: &[u8]) {
         }
     };
     let (before, peeked) = seen.expect("what can be opened can be looked at");
-    assert_eq!((opening.damage, opening.torn_bytes), (peeked.damage, peeked.torn_bytes));
+    assert_eq!(
+        (opening.damage, opening.torn_bytes),
+        (peeked.damage, peeked.torn_bytes)
+    );
     assert_eq!(*journal.health(), Health::Good);
     kept(&before, journal.state());
     if opening.damage.is_some() {
@@ -134,7 +152,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !value
 }
 
-fn begun() -> Begun {
+pub fn begun() -> Begun {
     Begun {
         attempt: Attempt {
             process_id: "ab".repeat(32),
@@ -150,7 +168,7 @@ fn begun() -> Begun {
     }
 }
 
-fn now() -> Moment {
+pub fn now() -> Moment {
     Moment {
         boot_id: "0f9dd27c-c2cf-4a9e-b4bf-0c1d2e3f4a5b".to_owned(),
         boot: BootTime::from_nanos(9_000_000_000),
@@ -158,7 +176,7 @@ fn now() -> Moment {
     }
 }
 
-fn machine() -> Machine {
+pub fn machine() -> Machine {
     Machine::of("0123456789abcdef0123456789abcdef")
 }
 

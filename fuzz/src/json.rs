@@ -28,7 +28,12 @@ pub fn run(data: &[u8]) {
         if let Ok(answer) = dialect.decode_answer(kind, data) {
             let written = dialect.encode_answer(kind, &answer);
             let again = dialect.decode_answer(kind, &written);
-            assert_eq!(again.as_ref(), Ok(&answer), "{}", String::from_utf8_lossy(&written));
+            assert_eq!(
+                again.as_ref(),
+                Ok(&answer),
+                "{}",
+                String::from_utf8_lossy(&written)
+            );
             json::read(&dialect.show(&answer)).expect("what is shown is JSON");
         }
     }

@@ -55,6 +55,8 @@ pub struct Seen {
     pub stories: BTreeMap<String, Story>,
     pub agents: Vec<Witnessed>,
     pub happened: Vec<Happened>,
+    /// Faults that waited for a request or an answer and found none any more.
+    pub unspent: usize,
 }
 
 /// What must not be.
@@ -95,7 +97,10 @@ pub fn edges(lives: &[Life]) -> Vec<Edge> {
     for (life, of_life) in lives.iter().enumerate() {
         let text = std::fs::read_to_string(&of_life.out).unwrap();
         // What a kill left of a line has no end.
-        for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        for line in text
+            .split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'))
+        {
             let words: Vec<&str> = line.split(' ').collect();
             let ["edge", line, level, at] = words[..] else {
                 panic!("no edge: {line:?}");
@@ -164,7 +169,11 @@ impl Seen {
         let mut times = 0;
         for &number in &work.agents {
             let agent = &self.agents[number];
-            for edge in agent.edges.iter().filter(|edge| edge.lamp == work.lamp && edge.on) {
+            for edge in agent
+                .edges
+                .iter()
+                .filter(|edge| edge.lamp == work.lamp && edge.on)
+            {
                 times += 1;
                 let held = story.held.iter().find(|held| {
                     let to = held.to.map_or(i128::MAX, |(to, _)| to + STAMP);
@@ -174,13 +183,15 @@ impl Seen {
                     breach(Breach::Late, format!("agent {number}: {}", self.show_edge(edge)));
                     continue;
                 };
-                let off = agent
-                    .edges
-                    .iter()
-                    .find(|off| !off.on && off.lamp == edge.lamp && off.life == edge.life && off.at >= edge.at);
+                let off = agent.edges.iter().find(|off| {
+                    !off.on && off.lamp == edge.lamp && off.life == edge.life && off.at >= edge.at
+                });
                 let life = &agent.lives[edge.life];
                 if !safe_in_time(work, held, edge, off, life) {
-                    breach(Breach::Unsafe, format!("agent {number}: {}", self.show_edge(edge)));
+                    breach(
+                        Breach::Unsafe,
+                        format!("agent {number}: {}", self.show_edge(edge)),
+                    );
                 }
                 if lost(work, held, edge, off, life) {
                     breach(Breach::Lost, format!("agent {number}: {}", self.show_edge(edge)));
@@ -254,7 +265,12 @@ impl Seen {
 
     fn show_edge(&self, edge: &Edge) -> String {
         let level = if edge.on { "on" } else { "off" };
-        format!("life {}: GPIO{} {level} at {}", edge.life, edge.lamp, self.since(edge.at))
+        format!(
+            "life {}: GPIO{} {level} at {}",
+            edge.life,
+            edge.lamp,
+            self.since(edge.at)
+        )
     }
 
     /// Everything about one process; times are seconds since the round began.
@@ -278,7 +294,11 @@ impl Seen {
                 Some((to, left)) => format!("{} {left:?}", self.since(to)),
                 None => "still".to_owned(),
             };
-            let _ = writeln!(text, "  ledger: agent {agent:?} from {} to {end}", self.since(held.from));
+            let _ = writeln!(
+                text,
+                "  ledger: agent {agent:?} from {} to {end}",
+                self.since(held.from)
+            );
         }
         for &number in agents {
             let agent = &self.agents[number];
@@ -287,7 +307,11 @@ impl Seen {
             }
             for (life, of_life) in agent.lives.iter().enumerate() {
                 let ended = self.since(of_life.ended);
-                let _ = writeln!(text, "  agent {number}: life {life} {:?} at {ended}", of_life.death);
+                let _ = writeln!(
+                    text,
+                    "  agent {number}: life {life} {:?} at {ended}",
+                    of_life.death
+                );
             }
         }
         for happened in &self.happened {
@@ -296,7 +320,12 @@ impl Seen {
                 Some(_) => continue,
                 None => "the hub".to_owned(),
             };
-            let _ = writeln!(text, "  fault: {} {who}: {}", self.since(happened.at), happened.fault);
+            let _ = writeln!(
+                text,
+                "  fault: {} {who}: {}",
+                self.since(happened.at),
+                happened.fault
+            );
         }
         text
     }

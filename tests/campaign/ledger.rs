@@ -30,7 +30,10 @@ END;
 
 /// Makes the hub's database remember. The hub must be stopped.
 pub fn watch(database: &Path) {
-    Connection::open(database).unwrap().execute_batch(WITNESS).unwrap();
+    Connection::open(database)
+        .unwrap()
+        .execute_batch(WITNESS)
+        .unwrap();
 }
 
 /// Why a process left a runtime.

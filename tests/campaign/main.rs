@@ -87,10 +87,7 @@ async fn main() -> ExitCode {
         }
     };
     let Options {
-        seed,
-        faults,
-        agents,
-        ..
+        seed, faults, agents, ..
     } = options;
     println!("campaign: seed {seed}, {faults} faults, {agents} agents");
     let started = Instant::now();
@@ -133,7 +130,10 @@ async fn run_round(options: &Options, seed: u64, faults: usize, sums: &mut Sums)
     }
     let mut by_breach: BTreeMap<Breach, Vec<&str>> = BTreeMap::new();
     for violation in &violations {
-        by_breach.entry(violation.breach).or_default().push(&violation.evidence);
+        by_breach
+            .entry(violation.breach)
+            .or_default()
+            .push(&violation.evidence);
     }
     for (breach, evidence) in by_breach {
         println!("\n{} × {breach}", evidence.len());
@@ -157,6 +157,7 @@ struct Sums {
     processes: usize,
     attempts: usize,
     edges: usize,
+    unspent: usize,
 }
 
 impl Sums {
@@ -164,6 +165,7 @@ impl Sums {
         for happened in &seen.happened {
             *self.faults.entry(happened.fault.kind()).or_default() += 1;
         }
+        self.unspent += seen.unspent;
         for submitted in &seen.submitted {
             let Some(story) = seen.stories.get(&submitted.id) else {
                 continue;
@@ -181,7 +183,11 @@ impl Sums {
     fn print(&self) {
         let list = |counts: Vec<String>| counts.join(", ");
         let faults = self.faults.iter().map(|(kind, count)| format!("{count} {kind}"));
-        println!("faults: {}", list(faults.collect()));
+        println!(
+            "faults: {} ({} found nothing to strike)",
+            list(faults.collect()),
+            self.unspent
+        );
         let ends = self.ends.iter().map(|(left, count)| format!("{count} {left}"));
         println!(
             "{} processes, {} attempts ({}), {} edges",

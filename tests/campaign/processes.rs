@@ -209,7 +209,10 @@ edge_times = true
             state = folder.join(&name).display(),
         );
         for lamp in 0..OWN + SHARED {
-            let _ = writeln!(text, "[devices.lamp{lamp}]\nkind = \"lamp\"\nline = \"GPIO{lamp}\"");
+            let _ = writeln!(
+                text,
+                "[devices.lamp{lamp}]\nkind = \"lamp\"\nline = \"GPIO{lamp}\""
+            );
         }
         fs::write(folder.join(format!("{name}.toml")), text).unwrap();
         Agent {
@@ -224,7 +227,8 @@ edge_times = true
     }
 
     fn out(&self) -> PathBuf {
-        self.folder.join(format!("{}.{}.out", self.name, self.lives.len()))
+        self.folder
+            .join(format!("{}.{}.out", self.name, self.lives.len()))
     }
 
     pub fn log(&self) -> PathBuf {
@@ -255,7 +259,11 @@ edge_times = true
     }
 
     pub fn kill(&mut self) {
-        let death = if self.is_alive() { Death::Killed } else { Death::Wrong };
+        let death = if self.is_alive() {
+            Death::Killed
+        } else {
+            Death::Wrong
+        };
         if let Some(child) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();

@@ -37,8 +37,6 @@ struct Weather {
     slow_until: Option<Instant>,
     /// Faults that wait for the next request, or the next answer.
     armed: VecDeque<Fault>,
-    /// How many of those found one.
-    struck: usize,
 }
 
 /// How a connection ends.
@@ -81,12 +79,9 @@ impl Proxy {
         }
     }
 
-    /// Good weather from now on. How many faults found something to strike.
+    /// Good weather from now on. How many faults still waited for something to strike.
     pub fn calm(&self) -> usize {
-        let mut weather = self.0.weather.lock().unwrap();
-        let struck = weather.struck;
-        *weather = Weather::default();
-        struck
+        std::mem::take(&mut *self.0.weather.lock().unwrap()).armed.len()
     }
 
     async fn connection(self, mut agent: TcpStream) {
@@ -118,7 +113,10 @@ impl Proxy {
             };
             self.pass().await;
             let strike = self.strike(|fault| {
-                matches!(fault, Fault::Duplicate(_) | Fault::Reorder(_) | Fault::HalfCloseToHub)
+                matches!(
+                    fault,
+                    Fault::Duplicate(_) | Fault::Reorder(_) | Fault::HalfCloseToHub
+                )
             });
             match strike {
                 Some(Fault::Duplicate(later)) => {
@@ -191,7 +189,6 @@ impl Proxy {
     fn strike(&self, sort: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let mut weather = self.0.weather.lock().unwrap();
         let at = weather.armed.iter().position(sort)?;
-        weather.struck += 1;
         weather.armed.remove(at)
     }
 }

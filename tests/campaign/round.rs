@@ -22,11 +22,13 @@ use crate::proxy::Proxy;
 
 /// How long everything may take to come to rest when nothing goes wrong any more.
 const REST: Duration = Duration::from_secs(120);
+/// How long that is waited for before the agents are started anew.
+const REST_ALONE: Duration = Duration::from_secs(20);
 const A_MOMENT: Duration = Duration::from_millis(100);
 
 type Happening = Arc<Mutex<Vec<Happened>>>;
 
-/// What is seen, and how many faults waited for traffic that never came.
+/// Runs it, and gathers what was seen.
 pub async fn run(plan: Plan, hub_program: &Path, agent_program: &Path, folder: &Path) -> Seen {
     let mut hub = Hub::start(hub_program, folder).await;
     hub.stop().await;
@@ -76,17 +78,17 @@ pub async fn run(plan: Plan, hub_program: &Path, agent_program: &Path, folder: &
     faults.join_all().await;
     end_of_work.send_replace(false);
     let submitted: Vec<Submitted> = submitting.join_all().await.into_iter().flatten().collect();
-    for proxy in &proxies {
-        proxy.calm();
+    let unspent = proxies.iter().map(Proxy::calm).sum();
+    if !rest(&owner, &colony, REST_ALONE).await {
+        // What a duplicate of a request was given no agent knows of. Without a lease it ends when the agent looks for such
+        // work: at its start, and every five minutes.
+        stop_all(&agents).await;
+        for agent in &agents {
+            agent.lock().await.start();
+        }
+        rest(&owner, &colony, REST).await;
     }
-    rest(&owner, &colony).await;
-
-    let mut stopping = JoinSet::new();
-    for agent in &agents {
-        let agent = agent.clone();
-        stopping.spawn(async move { agent.lock().await.stop().await });
-    }
-    stopping.join_all().await;
+    stop_all(&agents).await;
     let mut hub = hub.lock().await;
     hub.stop().await;
     let mut witnessed = Vec::new();
@@ -105,6 +107,7 @@ pub async fn run(plan: Plan, hub_program: &Path, agent_program: &Path, folder: &
         stories: ledger::read(&hub.database()),
         agents: witnessed,
         happened,
+        unspent,
     }
 }
 
@@ -151,17 +154,27 @@ async fn approved(owner: &Caller, colony: &str, count: usize) {
     }
 }
 
-/// Waits until nothing waits or runs; what does not end is found by the judge.
-async fn rest(owner: &Caller, colony: &str) {
-    let deadline = Instant::now() + REST;
+async fn stop_all(agents: &[Arc<Mutex<Agent>>]) {
+    let mut stopping = JoinSet::new();
+    for agent in agents {
+        let agent = agent.clone();
+        stopping.spawn(async move { agent.lock().await.stop().await });
+    }
+    stopping.join_all().await;
+}
+
+/// Waits until nothing waits or runs. False: something still does; if it never ends the judge will find it.
+async fn rest(owner: &Caller, colony: &str, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
         if let Ok(statistics) = owner.colony_statistics(colony).await
             && statistics.value.waiting_processes + statistics.value.running_processes == 0
         {
-            return;
+            return true;
         }
         sleep(A_MOMENT).await;
     }
+    false
 }
 
 async fn submit_all(
@@ -205,10 +218,8 @@ fn spec(work: &Work, colony: &str, ids: &[String]) -> ProcessSpec {
         ..ProcessSpec::default()
     };
     let first = work.agents[0];
-    spec.env.insert(
-        SUBMISSION_ID.to_owned(),
-        format!("{first}/{}", work.lamp),
-    );
+    spec.env
+        .insert(SUBMISSION_ID.to_owned(), format!("{first}/{}", work.lamp));
     spec.conditions.colony_id = colony.to_owned();
     spec.conditions.runtime_type = format!("pair-{}", first / 2);
     if let [one] = work.agents[..] {
