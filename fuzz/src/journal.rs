@@ -152,7 +152,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !value
 }
 
-pub fn begun() -> Begun {
+fn begun() -> Begun {
     Begun {
         attempt: Attempt {
             process_id: "ab".repeat(32),
@@ -168,7 +168,7 @@ pub fn begun() -> Begun {
     }
 }
 
-pub fn now() -> Moment {
+fn now() -> Moment {
     Moment {
         boot_id: "0f9dd27c-c2cf-4a9e-b4bf-0c1d2e3f4a5b".to_owned(),
         boot: BootTime::from_nanos(9_000_000_000),
@@ -176,7 +176,7 @@ pub fn now() -> Moment {
     }
 }
 
-pub fn machine() -> Machine {
+fn machine() -> Machine {
     Machine::of("0123456789abcdef0123456789abcdef")
 }
 
