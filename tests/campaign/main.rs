@@ -114,10 +114,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run_round(options: &Options, seed: u64, faults: usize, sums: &mut Sums) -> usize {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Kept, also by a panic, unless all was well.
+    let folder = tempfile::Builder::new()
+        .prefix("campaign-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
+        .keep();
     let hub = PathBuf::from(env!("CARGO_BIN_EXE_outpost-hub"));
     let plan = Plan::draw(seed, faults, options.agents);
-    let seen = round::run(plan, &hub, &options.agent, folder.path()).await;
+    let seen = round::run(plan, &hub, &options.agent, &folder).await;
     sums.add(&seen);
     let violations = seen.violations();
     println!(
@@ -126,6 +131,7 @@ async fn run_round(options: &Options, seed: u64, faults: usize, sums: &mut Sums)
         violations.len()
     );
     if violations.is_empty() {
+        let _ = std::fs::remove_dir_all(&folder);
         return 0;
     }
     let mut by_breach: BTreeMap<Breach, Vec<&str>> = BTreeMap::new();
@@ -144,7 +150,7 @@ async fn run_round(options: &Options, seed: u64, faults: usize, sums: &mut Sums)
     println!(
         "again: ./scripts/campaign --seed {seed} --faults {faults} --agents {}\nlogs, configurations, hub.db: {}\n",
         options.agents,
-        folder.keep().display()
+        folder.display()
     );
     violations.len()
 }
