@@ -8,7 +8,7 @@ use outpost::config::{self, ConfigError};
 use outpost::{agent, hub};
 use serde::de::DeserializeOwned;
 
-/// The first byte chooses the program, the others are its file: read the same each time or refused with a reason; what nobody
+/// The first byte chooses the program, the others are its file: read the same each time or refused each time, with a reason; what nobody
 /// knows is refused; the environment stands over the file.
 pub fn run(data: &[u8]) {
     let Some((&program, text)) = data.split_first() else {
@@ -59,7 +59,8 @@ fn load<T: DeserializeOwned>(text: &str, prefix: &str, env: &[(&str, &str)]) -> 
 fn read<T: DeserializeOwned + PartialEq + Debug>(text: &str) -> Option<T> {
     let of_file = |text: &str| load::<T>(text, "OUTPOST_NOBODY", &[]);
     let first = of_file(text);
-    assert_eq!(first, of_file(text));
+    // Of several mistakes now this one is named, now that one: sections are read in no order.
+    assert_eq!(first.as_ref().ok(), of_file(text).as_ref().ok());
     if let Err(error) = &first {
         assert!(!error.to_string().is_empty());
         assert!(!matches!(error, ConfigError::Unreadable { .. }));
