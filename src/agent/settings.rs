@@ -425,7 +425,7 @@ mod tests {
                     "log",
                 ],
             ),
-            ("gpio", &["backend"]),
+            ("gpio", &["backend", "edge_times"]),
         ] {
             let unknown = format!("[{section}]\nno_such_key = 1\n");
             let error = read(&unknown, &[]).unwrap_err();
