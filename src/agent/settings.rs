@@ -246,6 +246,8 @@ impl LogLevel {
 pub struct Gpio {
     /// cdev, rppal, simulated or auto.
     pub backend: BackendChoice,
+    /// Edges of the simulated board are written with their time, for a witness that reads them later.
+    pub edge_times: bool,
 }
 
 /// `[metrics]`
@@ -639,7 +641,7 @@ mod tests {
                     "log",
                 ],
             ),
-            ("gpio", &["backend"]),
+            ("gpio", &["backend", "edge_times"]),
             ("metrics", &["listen"]),
         ] {
             let unknown = format!("[{section}]\nno_such_key = 1\n");

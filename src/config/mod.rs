@@ -96,6 +96,19 @@ pub fn load<T: DeserializeOwned>(
         })?,
         None => String::new(),
     };
+    parse(&text, file, env_prefix, env)
+}
+
+/// [`load`] with the file's text at hand; `file` is only named in errors.
+///
+/// # Errors
+/// [`ConfigError`], never [`ConfigError::Unreadable`].
+pub fn parse<T: DeserializeOwned>(
+    text: &str,
+    file: Option<&Path>,
+    env_prefix: &str,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
     let of_us = format!("{}__", env_prefix.to_ascii_uppercase());
     let env: HashMap<String, String> = env
         .filter(|(name, _)| name.to_ascii_uppercase().starts_with(&of_us))
@@ -115,7 +128,7 @@ pub fn load<T: DeserializeOwned>(
         .separator("__")
         .source(Some(env));
     Config::builder()
-        .add_source(File::from_str(&text, FileFormat::Toml))
+        .add_source(File::from_str(text, FileFormat::Toml))
         .add_source(environment)
         .build()
         .and_then(|settings| {

@@ -3,7 +3,7 @@
 //!
 //! Nothing here waits, asks or acts: it is told what happened and when, and says what is to be done.
 //!
-//! - [`refusal`]: what is asked of work before anything else (2, 3).
+//! - [`refusal()`]: what is asked of work before anything else (2, 3).
 //! - [`Guard`]: one attempt from its assignment to its end: journal, confirm, check the lease, act, supervise (3).
 //! - [`verdict`]: what follows from an end (5).
 //! - [`after_a_crash`]: what follows where nobody saw the end (5).

@@ -153,7 +153,7 @@ fn open(settings: &Settings, name: &str, clock: &SharedClock) -> Result<DeviceHa
     };
     let device = &table.settings;
     let board = SimulatedBoard::new(clock.clone());
-    show_edges(&board);
+    show_edges(&board, settings.gpio.edge_times);
     let gpio = device
         .needs_gpio()
         .then(|| open_backend(settings.gpio.backend, &board))

@@ -42,7 +42,7 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
 
     let clock: SharedClock = Arc::new(SystemClock);
     let board = SimulatedBoard::new(clock.clone());
-    show_edges(&board);
+    show_edges(&board, setup.settings.gpio.edge_times);
     let stop = Cancellation::new();
     // Before anything is driven: a signal from here on makes it safe.
     let reloads = match stop_on_signals(&stop).and_then(|()| reload_on_signal()) {
@@ -76,11 +76,16 @@ pub(super) fn start_log(level: LogLevel) -> Result<(), impl std::fmt::Display> {
     crate::logging::start(level.as_tracing())
 }
 
-/// Writes the edges of a simulated board to standard output, `edge LINE on|off`.
-pub(super) fn show_edges(board: &SimulatedBoard) {
-    board.on_edge(|edge| {
+/// Writes the edges of a simulated board to standard output, `edge LINE on|off`, and when by the wall clock if `times`.
+pub(super) fn show_edges(board: &SimulatedBoard, times: bool) {
+    board.on_edge(move |edge| {
+        let time = if times {
+            format!(" {}", edge.wall_nanos)
+        } else {
+            String::new()
+        };
         // Whoever read this may be gone; the lamp does not care.
-        let _ = writeln!(std::io::stdout(), "edge {} {}", edge.line, edge.level);
+        let _ = writeln!(std::io::stdout(), "edge {} {}{time}", edge.line, edge.level);
     });
 }
 

@@ -1,0 +1,210 @@
+//! What is to happen, all of it drawn from the seed before anything starts.
+
+use std::fmt;
+use std::time::Duration;
+
+use outpost::agent::journal::SplitMix64;
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing passes between an agent and the hub for a while, either way: loss, as TCP shows it.
+    Stall(Duration),
+    /// Whatever passes is late by half a second, for a while.
+    Slow(Duration),
+    /// Every connection is reset.
+    Reset,
+    /// The next request's sender is told that no answer will come, though the request passed.
+    HalfCloseToAgent,
+    /// The hub is told that nothing will follow the next request.
+    HalfCloseToHub,
+    /// The next answer ends after so many bytes.
+    CutAnswer(usize),
+    /// The bytes of the next request reach the hub once more, that much later.
+    Duplicate(Duration),
+    /// The next request is overtaken by what is sent within that time.
+    Reorder(Duration),
+    /// The agent is killed, and started again after a while.
+    Kill(Duration),
+    /// The agent is frozen for a while.
+    Freeze(Duration),
+    /// The agent is told to stop, and started again.
+    Stop,
+    /// The hub is killed, and started again after a while.
+    KillHub(Duration),
+}
+
+impl Fault {
+    /// For the count of what happened.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Fault::Stall(_) => "stall",
+            Fault::Slow(_) => "slow",
+            Fault::Reset => "reset",
+            Fault::HalfCloseToAgent => "half-close to the agent",
+            Fault::HalfCloseToHub => "half-close to the hub",
+            Fault::CutAnswer(_) => "cut in mid-answer",
+            Fault::Duplicate(_) => "duplicate",
+            Fault::Reorder(_) => "reorder",
+            Fault::Kill(_) => "agent killed",
+            Fault::Freeze(_) => "agent frozen",
+            Fault::Stop => "agent stopped",
+            Fault::KillHub(_) => "hub killed",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Stall(span)
+            | Fault::Slow(span)
+            | Fault::Duplicate(span)
+            | Fault::Reorder(span)
+            | Fault::Kill(span)
+            | Fault::Freeze(span)
+            | Fault::KillHub(span) => write!(out, "{}, {} ms", self.kind(), span.as_millis()),
+            Fault::CutAnswer(bytes) => write!(out, "{} after {bytes} bytes", self.kind()),
+            Fault::Reset | Fault::HalfCloseToAgent | Fault::HalfCloseToHub | Fault::Stop => {
+                out.write_str(self.kind())
+            }
+        }
+    }
+}
+
+/// What a process asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// *Once*.
+    Pulse(Duration),
+    /// *Once*.
+    Toggle,
+    /// *Set*: may be done again.
+    On,
+}
+
+/// One process. Each has a line of its own, so that every edge has one that it can be for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Before it is submitted, after the last one.
+    pub pause: Duration,
+    /// The device, whose line is `GPIO…` of the same number.
+    pub lamp: usize,
+    /// What it asks for.
+    pub verb: Verb,
+    /// `maxexectime`.
+    pub lease: i64,
+    /// `maxretries`.
+    pub retries: i64,
+    /// The agents that may have it: one, or a pair.
+    pub agents: Vec<usize>,
+}
+
+/// All of one round.
+pub struct Plan {
+    /// What befalls each agent, each after a pause.
+    pub faults: Vec<Vec<(Duration, Fault)>>,
+    /// What befalls the hub.
+    pub hub: Vec<(Duration, Fault)>,
+    /// What each agent is given to do.
+    pub work: Vec<Vec<Work>>,
+}
+
+/// Lamps that an agent has of its own, and shares with the other of its pair.
+pub const OWN: usize = 48;
+pub const SHARED: usize = 16;
+
+struct Draw(SplitMix64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0.below(bound)
+    }
+
+    fn millis(&mut self, from: usize, to: usize) -> Duration {
+        Duration::from_millis((from + self.below(to - from)) as u64)
+    }
+
+    fn fault(&mut self) -> Fault {
+        match self.below(100) {
+            0..10 => Fault::Stall(self.millis(200, 5_000)),
+            10..18 => Fault::Slow(self.millis(1_000, 5_000)),
+            18..27 => Fault::Reset,
+            27..34 => Fault::HalfCloseToAgent,
+            34..39 => Fault::HalfCloseToHub,
+            39..49 => Fault::CutAnswer(self.below(900)),
+            49..60 => Fault::Duplicate(self.millis(0, 4_000)),
+            60..66 => Fault::Reorder(self.millis(50, 3_500)),
+            66..80 => Fault::Kill(self.millis(1, 2_500)),
+            80..93 => Fault::Freeze(self.millis(300, 5_000)),
+            _ => Fault::Stop,
+        }
+    }
+
+    fn work(&mut self, agent: usize, agents: usize, lamp: usize) -> Work {
+        let pair: Vec<usize> = (agent & !1..=agent | 1).filter(|one| *one < agents).collect();
+        let lease = [1, 1, 2, 2, 3, -1][self.below(6)];
+        let (verb, retries) = if lamp >= OWN {
+            // Two may have it: what may be done once must then not be given to the second, which only the spec can say.
+            match self.below(2) {
+                0 => (Verb::On, 5),
+                _ => (Verb::Pulse(self.millis(20, 400)), 0),
+            }
+        } else {
+            let retries = [0, 1, 3, 5][self.below(4)];
+            match self.below(20) {
+                0..11 => (Verb::Pulse(self.millis(20, 900)), retries),
+                // Beyond most leases.
+                11..14 => (Verb::Pulse(self.millis(900, 2_500)), retries),
+                14..18 => (Verb::Toggle, retries),
+                _ => (Verb::On, retries),
+            }
+        };
+        Work {
+            pause: self.millis(200, 2_600),
+            lamp,
+            verb,
+            lease,
+            retries,
+            agents: if lamp >= OWN { pair } else { vec![agent] },
+        }
+    }
+}
+
+impl Plan {
+    /// Draws a round of so many faults for so many agents.
+    pub fn draw(seed: u64, faults: usize, agents: usize) -> Self {
+        let mut draw = Draw(SplitMix64(seed));
+        let of_hub = faults / 50;
+        let hub = (0..of_hub)
+            .map(|_| {
+                let span = draw.millis(50, 2_500);
+                (draw.millis(3_000, 11_000), Fault::KillHub(span))
+            })
+            .collect();
+        let mut each = vec![Vec::new(); agents];
+        for number in 0..faults - of_hub {
+            let fault = draw.fault();
+            each[number % agents].push((draw.millis(500, 7_000), fault));
+        }
+        let work = (0..agents)
+            .map(|agent| {
+                // Of a pair the first hands out what both may have.
+                let shared = if agent.is_multiple_of(2) { SHARED } else { 0 };
+                let mut lamps: Vec<usize> = (0..OWN + shared).collect();
+                for at in (1..lamps.len()).rev() {
+                    lamps.swap(at, draw.below(at + 1));
+                }
+                lamps
+                    .into_iter()
+                    .map(|lamp| draw.work(agent, agents, lamp))
+                    .collect()
+            })
+            .collect();
+        Plan {
+            faults: each,
+            hub,
+            work,
+        }
+    }
+}
