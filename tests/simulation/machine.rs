@@ -1,0 +1,241 @@
+//! A machine and the agent on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use outpost::agent::enrolment::Enrolment;
+use outpost::agent::journal::SimulatedDisk;
+use outpost::agent::registry::Registry;
+use outpost::agent::worker::{LaneSettings, Worker};
+use outpost::client::Client;
+use outpost::clock::SharedClock;
+use outpost::device::gpio::{LineSpec, SimulatedBoard};
+use outpost::device::lamp::{Lamp, LampSettings};
+use outpost::device::{Cancellation, DeviceHandle, owner};
+use outpost::protocol::PrivateKey;
+use outpost::protocol::dialect::Dialect;
+use outpost::protocol::model::Runtime;
+
+use super::clock::{SimulatedClock, WorldTime};
+use super::dice::Dice;
+use super::idle::Idle;
+use super::net::{SimulatedTransport, Wire};
+use super::scene::{Output, Scene, Watched};
+
+/// The line of every machine's lamp.
+pub const LAMP: &str = "GPIO17";
+
+/// What stays the same through all its boots.
+pub struct Machine {
+    pub number: usize,
+    pub runtime_type: String,
+    pub colony_id: String,
+    pub key: PrivateKey,
+    pub id: Arc<str>,
+    pub ppm: i64,
+    pub lane: LaneSettings,
+    pub disk: SimulatedDisk,
+    pub clock: Arc<SimulatedClock>,
+    pub board: SimulatedBoard,
+    pub agent: Option<RunningAgent>,
+    /// SIGSTOP: nothing runs until SIGCONT.
+    pub frozen: bool,
+    boots: u32,
+    world: WorldTime,
+    wire: Wire,
+    scene: Scene,
+    dice: Dice,
+}
+
+/// An agent that was started and not yet collected.
+pub struct RunningAgent {
+    idle: Idle,
+    stop: Cancellation,
+    ended: Arc<AtomicBool>,
+}
+
+/// What the world shares with every machine.
+#[derive(Clone)]
+pub struct Shared {
+    pub world: WorldTime,
+    pub wire: Wire,
+    pub scene: Scene,
+}
+
+impl Machine {
+    /// A machine that was just switched on; no agent runs on it yet.
+    #[allow(clippy::too_many_arguments)] // its plan and the world
+    pub fn new(
+        number: usize,
+        runtime_type: String,
+        colony_id: String,
+        (key, id): (PrivateKey, Arc<str>),
+        ppm: i64,
+        poll_time: Duration,
+        shared: &Shared,
+        mut dice: Dice,
+    ) -> Self {
+        let clock = boot(&shared.world, number, 1, ppm, &mut dice);
+        let mut machine = Machine {
+            number,
+            runtime_type,
+            colony_id,
+            key,
+            id,
+            ppm,
+            lane: LaneSettings {
+                poll_time,
+                grace_time: Duration::from_secs(2),
+                backoff_min: Duration::from_millis(500),
+                backoff_max: Duration::from_secs(8),
+                slots: 1,
+            },
+            disk: SimulatedDisk::new(dice.below(u64::MAX)),
+            board: SimulatedBoard::new(clock.clone()),
+            clock,
+            agent: None,
+            frozen: false,
+            boots: 1,
+            world: shared.world.clone(),
+            wire: shared.wire.clone(),
+            scene: shared.scene.clone(),
+            dice,
+        };
+        machine.watch_board();
+        machine
+    }
+
+    pub fn output(&self) -> Output {
+        Output {
+            machine: self.number,
+            line: LAMP,
+        }
+    }
+
+    fn watch_board(&mut self) {
+        let disk = self.disk.clone();
+        self.scene
+            .watch(&self.board, self.output(), move || !disk.is_off());
+    }
+
+    /// Starts the agent: what `outpost-agent` does at its start, on this machine's board, disk and clock.
+    pub fn start(&mut self) {
+        let idle = Idle::new();
+        let stop = Cancellation::new();
+        let ended = Arc::new(AtomicBool::new(false));
+        {
+            let _inside = idle.enter();
+            let (mut worker, devices) = self.assemble();
+            let (stop, ended) = (stop.clone(), ended.clone());
+            // As `agent::service::Agent::run`.
+            tokio::spawn(async move {
+                worker.work(&stop).await;
+                for device in &devices {
+                    let _ = device.shutdown().await;
+                }
+                worker.settle().await;
+                ended.store(true, Ordering::Relaxed);
+            });
+        }
+        self.agent = Some(RunningAgent { idle, stop, ended });
+    }
+
+    /// The agent's parts, wired as `agent::service` wires them.
+    fn assemble(&mut self) -> (Worker, Vec<DeviceHandle>) {
+        let clock: SharedClock = self.clock.clone();
+        let transport = SimulatedTransport {
+            wire: self.wire.clone(),
+            world: self.world.clone(),
+            clock: self.clock.clone(),
+            machine: self.number,
+            caller: self.id.clone(),
+        };
+        let client = Client::new(transport, Dialect::Runtime);
+        let runtime = Runtime {
+            name: format!("machine-{}", self.number),
+            runtime_type: self.runtime_type.clone(),
+            colony_id: self.colony_id.clone(),
+            ..Runtime::default()
+        };
+        let enrolment = Enrolment::new(client.with_key(self.key.clone()), None, runtime);
+
+        let settings = LampSettings::on_line(LineSpec::named(LAMP));
+        let lamp = Lamp::open("lamp", &settings, &self.board, clock.clone()).unwrap();
+        let lamp = Watched {
+            device: lamp,
+            output: self.output(),
+            scene: self.scene.clone(),
+        };
+        let lamp = owner::spawn(Box::new(lamp), clock.clone());
+        let mut registry = Registry::new();
+        registry.add_device(&lamp, Some(Duration::from_secs(60)), |_| false);
+
+        let dice = std::sync::Mutex::new(self.dice.fork());
+        let random = Arc::new(move || dice.lock().unwrap().fraction());
+        let worker = Worker::new(enrolment, Arc::new(registry), self.lane.clone(), clock, random);
+        (worker, vec![lamp])
+    }
+
+    /// Lets the agent do what it can do now.
+    pub fn run(&mut self) {
+        if self.frozen {
+            return;
+        }
+        self.clock.fire();
+        if let Some(agent) = &self.agent {
+            agent.idle.run();
+        }
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        if let Some(agent) = &self.agent {
+            agent.stop.cancel("SIGTERM");
+        }
+    }
+
+    /// Collects an agent that ended by itself. Whether there was one.
+    pub fn collect(&mut self) -> bool {
+        let ended = self
+            .agent
+            .as_ref()
+            .is_some_and(|agent| agent.ended.load(Ordering::Relaxed));
+        if ended {
+            self.agent = None;
+        }
+        ended
+    }
+
+    /// SIGKILL: lines keep their level, files what was written.
+    pub fn kill(&mut self) {
+        self.agent = None;
+        self.frozen = false;
+    }
+
+    /// The power goes: lines fall to their resting level, the disk forgets what was not synced.
+    pub fn cut_power(&mut self) {
+        self.disk.cut();
+        self.kill();
+        self.board = SimulatedBoard::new(self.clock.clone());
+    }
+
+    /// The power is back: another boot.
+    pub fn restore_power(&mut self) {
+        self.disk.restart();
+        self.boots += 1;
+        self.clock = boot(&self.world, self.number, self.boots, self.ppm, &mut self.dice);
+        self.board = SimulatedBoard::new(self.clock.clone());
+        self.watch_board();
+    }
+}
+
+fn boot(world: &WorldTime, machine: usize, number: u32, ppm: i64, dice: &mut Dice) -> Arc<SimulatedClock> {
+    let shown_first = dice.millis(100, 20_000);
+    SimulatedClock::boot(
+        world,
+        shown_first,
+        ppm,
+        format!("machine-{machine}-boot-{number}"),
+    )
+}

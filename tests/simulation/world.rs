@@ -1,0 +1,763 @@
+//! The world: one queue of events, one thread, no real time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outpost::client::{TransportError, Unreachable};
+use outpost::protocol::model::{Colony, Conditions, ProcessSpec, Runtime};
+use outpost::protocol::{self, Answer, PrivateKey};
+use tokio::sync::oneshot;
+
+use super::clock::{Moment, SimulatedClock, WorldTime};
+use super::dice::Dice;
+use super::hub::SimulatedHub;
+use super::machine::{Machine, Shared};
+use super::net::{Reply, Request, Sent, Wire};
+use super::plan::{Fault, Plan, Work};
+use super::scene::{Performance, Scene};
+use super::witness::{REACTION, Violation, Witness};
+
+/// How long all processes may take to end once nothing goes wrong any more. Lost assignments without a lease are found
+/// by the rare reconcile, every five minutes.
+const PATIENCE: Duration = Duration::from_secs(1500);
+/// How long somebody who is refused waits until the next attempt.
+const AGAIN: Duration = Duration::from_millis(400);
+
+const SERVER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const COLONY: &str = "c010000000000000000000000000000000000000000000000000000000000000";
+const SUBMITTER: &str = "5000000000000000000000000000000000000000000000000000000000000000";
+
+/// What happens.
+#[derive(Debug)]
+enum Event {
+    /// A timer on a machine.
+    Timer(usize),
+    /// A deadline of the hub.
+    HubTimer,
+    /// A request reaches the hub.
+    Arrive(Arriving),
+    /// An answer, or its absence, reaches whoever asked.
+    Reach(u64, Reply),
+    /// The hub notices that nobody waits any more.
+    HangUp(u64),
+    Submit(usize),
+    Fault(Fault),
+    /// Something that was broken is repaired.
+    Repair(Repair),
+    /// The witness looks at an output again.
+    CheckSafe(Performance),
+    CheckThawed(usize),
+}
+
+#[derive(Debug)]
+enum Repair {
+    Start(usize),
+    Thaw(usize),
+    PowerOn(usize),
+    Connect(usize),
+    HubUp { reboot: bool },
+    HubDisk,
+    AddRuntime(usize),
+}
+
+#[derive(Debug)]
+struct Arriving {
+    id: u64,
+    machine: usize,
+    caller: Arc<str>,
+    sent: Moment,
+    kind: protocol::Kind,
+    request: protocol::Request,
+    /// A copy that the network made.
+    copy: bool,
+}
+
+/// A request on its way.
+struct Flying {
+    machine: usize,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// How a machine is cut off.
+#[derive(Debug, Clone, Copy)]
+struct Partition {
+    silent: bool,
+}
+
+/// What came of a schedule.
+#[derive(Debug)]
+pub struct Outcome {
+    pub violations: Vec<Violation>,
+    pub log: Vec<String>,
+    pub requests: u64,
+    pub edges: usize,
+    pub events: u64,
+}
+
+pub struct World {
+    plan: Plan,
+    time: WorldTime,
+    now: Moment,
+    queue: BTreeMap<(Moment, u64), Event>,
+    scheduled: u64,
+    dice: Dice,
+    hub: SimulatedHub,
+    hub_boots: u32,
+    hub_timer: Option<Moment>,
+    machines: Vec<Machine>,
+    timers: Vec<Option<Moment>>,
+    partitions: Vec<Option<Partition>>,
+    wire: Wire,
+    scene: Scene,
+    flying: BTreeMap<u64, Flying>,
+    copies: u64,
+    requests: u64,
+    events: u64,
+    witness: Witness,
+    submitted: usize,
+    log: Option<Vec<String>>,
+}
+
+/// Says what happens, where somebody wants to read it.
+macro_rules! note {
+    ($world:expr, $($what:tt)+) => {
+        if let Some(log) = &mut $world.log {
+            log.push(format!("{} {}", $world.now, format_args!($($what)+)));
+        }
+    };
+}
+
+impl World {
+    /// Runs a whole schedule; with a log if somebody wants to read it.
+    pub fn run(plan: &Plan, with_log: bool) -> Outcome {
+        let mut world = World::new(plan.clone(), with_log);
+        world.begin();
+        world.go_on();
+        world.witness.finish(world.now);
+        Outcome {
+            violations: world.witness.violations().to_vec(),
+            log: world.log.take().unwrap_or_default(),
+            requests: world.requests,
+            edges: world.witness.edges,
+            events: world.events,
+        }
+    }
+
+    fn new(plan: Plan, with_log: bool) -> Self {
+        let mut dice = Dice::new(plan.seed).fork();
+        let time = WorldTime::default();
+        time.set(Moment(1_000_000_000));
+        let shared = Shared {
+            world: time.clone(),
+            wire: Wire::default(),
+            scene: Scene::new(&time),
+        };
+        let machines: Vec<Machine> = plan
+            .machines
+            .iter()
+            .enumerate()
+            .map(|(number, machine)| {
+                Machine::new(
+                    number,
+                    machine.runtime_type.to_owned(),
+                    COLONY.to_owned(),
+                    key(number),
+                    machine.ppm,
+                    machine.poll_time,
+                    &shared,
+                    dice.fork(),
+                )
+            })
+            .collect();
+        let hub_clock = SimulatedClock::boot(
+            &time,
+            Duration::from_secs(100),
+            plan.hub_ppm,
+            "hub-boot-1".to_owned(),
+        );
+        let hub = SimulatedHub::start(Default::default(), SERVER.to_owned(), hub_clock, plan.shows);
+        World {
+            now: time.now(),
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            dice,
+            hub,
+            hub_boots: 1,
+            hub_timer: None,
+            timers: vec![None; machines.len()],
+            partitions: vec![None; machines.len()],
+            witness: Witness::new(machines.iter().map(|machine| machine.id.to_string()).collect()),
+            machines,
+            wire: shared.wire,
+            scene: shared.scene,
+            time,
+            flying: BTreeMap::new(),
+            copies: 0,
+            requests: 0,
+            events: 0,
+            submitted: 0,
+            log: with_log.then(Vec::new),
+            plan,
+        }
+    }
+
+    fn at(&mut self, at: Moment, event: Event) {
+        self.scheduled += 1;
+        self.queue.insert((at.max(self.now), self.scheduled), event);
+    }
+
+    fn after(&mut self, span: Duration, event: Event) {
+        self.at(self.now.after(span), event);
+    }
+
+    /// The colony as its owner has set it up, the agents started, the plan in the queue.
+    fn begin(&mut self) {
+        let colony = Colony {
+            id: COLONY.to_owned(),
+            name: "home".to_owned(),
+        };
+        self.hub
+            .ask(SERVER, protocol::Request::AddColony(Some(colony)))
+            .unwrap()
+            .unwrap();
+        assert!(self.add_runtime(SUBMITTER, "submitter"));
+        for machine in 0..self.machines.len() {
+            let (id, runtime_type) = self.identity(machine);
+            assert!(self.add_runtime(&id, &runtime_type));
+            let pause = self.dice.millis(0, 50);
+            self.after(pause, Event::Repair(Repair::Start(machine)));
+        }
+        for number in 0..self.plan.work.len() {
+            let at = self.plan.work[number].at;
+            self.after(at, Event::Submit(number));
+        }
+        for (at, fault) in self.plan.faults.clone() {
+            self.after(at, Event::Fault(fault));
+        }
+    }
+
+    fn identity(&self, machine: usize) -> (String, String) {
+        let machine = &self.machines[machine];
+        (machine.id.to_string(), machine.runtime_type.clone())
+    }
+
+    /// The colony's owner lets a runtime in. False: not now.
+    fn add_runtime(&mut self, id: &str, runtime_type: &str) -> bool {
+        let runtime = Runtime {
+            id: id.to_owned(),
+            runtime_type: runtime_type.to_owned(),
+            colony_id: COLONY.to_owned(),
+            ..Runtime::default()
+        };
+        let added = self.hub.ask(COLONY, protocol::Request::AddRuntime(runtime));
+        let approve = protocol::Request::ApproveRuntime {
+            runtime_id: id.to_owned(),
+        };
+        let known = matches!(added, Some(Ok(_) | Err(protocol::Refusal::Duplicate { .. })));
+        let approved = known && matches!(self.hub.ask(COLONY, approve), Some(Ok(_)));
+        self.after_hub();
+        approved
+    }
+
+    /// Until everything ended or nobody has patience any more.
+    fn go_on(&mut self) {
+        let calm = Moment(1_000_000_000).after(self.plan.calm);
+        let end = calm.after(PATIENCE);
+        while let Some(((at, _), event)) = self.queue.pop_first() {
+            if at > end {
+                return;
+            }
+            self.now = at;
+            self.time.set(at);
+            self.events += 1;
+            self.happen(event);
+            let quiet = self.now > calm && self.submitted == self.plan.work.len() && self.witness.all_done();
+            if quiet || !self.witness.violations().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Timer(machine) => {
+                if self.timers[machine] == Some(self.now) {
+                    self.timers[machine] = None;
+                    self.run_machine(machine);
+                }
+            }
+            Event::HubTimer => {
+                if self.hub_timer == Some(self.now) {
+                    self.hub_timer = None;
+                    self.hub.wake();
+                    self.after_hub();
+                }
+            }
+            Event::Arrive(arriving) => self.arrive(arriving),
+            Event::Reach(id, reply) => self.reach(id, reply),
+            Event::HangUp(id) => {
+                self.hub.hang_up(id);
+                self.after_hub();
+            }
+            Event::Submit(number) => self.submit(number),
+            Event::Fault(fault) => self.break_something(fault),
+            Event::Repair(repair) => self.repair(repair),
+            Event::CheckSafe(performance) => {
+                let able = self.able();
+                self.witness
+                    .check_safe(performance, self.now, |machine| able[machine]);
+            }
+            Event::CheckThawed(machine) => {
+                let able = self.able();
+                self.witness.thawed(machine, self.now, |machine| able[machine]);
+            }
+        }
+    }
+
+    /// Which machines' agents can act now.
+    fn able(&self) -> Vec<bool> {
+        self.machines
+            .iter()
+            .map(|machine| machine.agent.is_some() && !machine.frozen)
+            .collect()
+    }
+
+    // ---- machines
+
+    fn run_machine(&mut self, machine: usize) {
+        self.machines[machine].run();
+        self.after_run(machine);
+    }
+
+    /// Takes what a machine did.
+    fn after_run(&mut self, machine: usize) {
+        for (at, seen) in self.scene.take() {
+            note!(self, "{seen:?}");
+            if let Some(performance) = self.witness.saw(at, seen) {
+                self.after(REACTION, Event::CheckSafe(performance));
+            }
+        }
+        for sent in self.wire.take() {
+            match sent {
+                Sent::Request(request) => self.send(request),
+                Sent::HungUp(id) => self.hung_up(id),
+            }
+        }
+        if self.machines[machine].collect() {
+            note!(self, "machine {machine}: the agent has ended");
+        }
+        self.set_timer(machine);
+    }
+
+    fn set_timer(&mut self, machine: usize) {
+        let able = self.machines[machine].agent.is_some() && !self.machines[machine].frozen;
+        let next = self.machines[machine].clock.next_timer().filter(|_| able);
+        let Some(next) = next else {
+            self.timers[machine] = None;
+            return;
+        };
+        // Timers are late, never early.
+        let late = match self.dice.below(20) {
+            0 => self.dice.between(0, 30_000_000),
+            _ => self.dice.between(0, 1_000_000),
+        };
+        let next = next.max(self.now);
+        let planned = self.timers[machine];
+        if planned.is_some_and(|planned| planned >= next && planned.0 <= next.0 + 30_000_000) {
+            return;
+        }
+        let at = Moment(next.0 + late);
+        self.timers[machine] = Some(at);
+        self.at(at, Event::Timer(machine));
+    }
+
+    // ---- the network
+
+    fn delay(&mut self) -> Duration {
+        let network = &self.plan.network;
+        let slow = !self.is_calm() && self.dice.in_thousand(network.slow);
+        if slow {
+            let slowest = self.plan.network.slowest.as_micros() as u64;
+            Duration::from_micros(self.dice.between(1000, slowest))
+        } else {
+            Duration::from_micros(self.dice.between(100, 12_000))
+        }
+    }
+
+    fn is_calm(&self) -> bool {
+        self.now > Moment(1_000_000_000).after(self.plan.calm)
+    }
+
+    fn goes_wrong(&mut self, cases: u64) -> bool {
+        !self.is_calm() && self.dice.in_thousand(cases)
+    }
+
+    fn send(&mut self, request: Request) {
+        self.requests += 1;
+        let Request {
+            id,
+            machine,
+            caller,
+            body,
+            sent,
+            reply,
+        } = request;
+        let (kind, request) = SimulatedHub::read(&body);
+        note!(self, "machine {machine} > {id} {kind:?} {request:?}");
+        self.flying.insert(id, Flying { machine, reply });
+        if let Some(partition) = self.partitions[machine] {
+            if !partition.silent {
+                let refused = TransportError::Unreachable(Unreachable::Refused);
+                self.after(Duration::from_millis(1), Event::Reach(id, Err(refused)));
+            }
+            return;
+        }
+        if self.goes_wrong(self.plan.network.lost) {
+            self.lose(id);
+            return;
+        }
+        let arriving = |copy, id| Arriving {
+            id,
+            machine,
+            caller: caller.clone(),
+            sent,
+            kind,
+            request: request.clone(),
+            copy,
+        };
+        let delay = self.delay();
+        if self.goes_wrong(self.plan.network.doubled) {
+            self.copies += 1;
+            let later = delay + self.delay() + Duration::from_micros(1);
+            let copy = arriving(true, u64::MAX - self.copies);
+            self.after(later, Event::Arrive(copy));
+        }
+        let original = arriving(false, id);
+        self.after(delay, Event::Arrive(original));
+    }
+
+    /// Somebody's request or answer is gone: he hears of it soon, or waits for his own deadline.
+    fn lose(&mut self, id: u64) {
+        note!(self, "lost: {id}");
+        if self.dice.in_thousand(500) {
+            let delay = self.delay();
+            self.after(delay, Event::Reach(id, Err(reset())));
+        }
+    }
+
+    fn hung_up(&mut self, id: u64) {
+        let Some(flying) = self.flying.remove(&id) else {
+            return;
+        };
+        // Over a broken network the server never learns of it.
+        if self.partitions[flying.machine].is_none() {
+            let delay = self.delay();
+            self.after(delay, Event::HangUp(id));
+        }
+    }
+
+    fn arrive(&mut self, arriving: Arriving) {
+        let Arriving {
+            id,
+            machine,
+            caller,
+            sent,
+            kind,
+            request,
+            copy,
+        } = arriving;
+        if self.partitions[machine].is_some() {
+            return;
+        }
+        if !self.hub.is_up() {
+            let refused = TransportError::Unreachable(Unreachable::Refused);
+            self.after(Duration::from_millis(1), Event::Reach(id, Err(refused)));
+            return;
+        }
+        if !copy && !self.flying.contains_key(&id) {
+            // Hung up before it arrived: executed all the same.
+            note!(self, "{id} arrives although nobody waits");
+        }
+        let subject = match &request {
+            protocol::Request::GetProcess { process_id }
+            | protocol::Request::CloseSuccessful { process_id } => Some(process_id.clone()),
+            _ => None,
+        };
+        let running = subject
+            .as_ref()
+            .is_some_and(|process| self.witness.is_running(process));
+        let said = self.hub.arrive(id, &caller, kind, request);
+        if let Some((id, answer)) = said {
+            self.answered(id, answer);
+        }
+        self.after_hub();
+        if let Some(process) = subject.filter(|_| running) {
+            match kind {
+                protocol::Kind::GetProcess => self.witness.asked(&process, machine, self.now),
+                _ if !self.witness.is_running(&process) => {
+                    self.witness
+                        .closed_as_successful(&process, machine, sent, self.now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends an answer home.
+    fn answered(&mut self, id: u64, answer: super::net::Answer) {
+        let Some(machine) = self.flying.get(&id).map(|flying| flying.machine) else {
+            note!(self, "the answer to {id} finds nobody");
+            return;
+        };
+        note!(
+            self,
+            "hub > {id} (machine {machine}) {}",
+            String::from_utf8_lossy(&answer.body)
+        );
+        if self.partitions[machine].is_some() {
+            return;
+        }
+        if self.goes_wrong(self.plan.network.lost) {
+            self.lose(id);
+            return;
+        }
+        let delay = self.delay();
+        let reply = match self.goes_wrong(self.plan.network.half_closed) {
+            true => Err(reset()),
+            false => Ok(answer),
+        };
+        self.after(delay, Event::Reach(id, reply));
+    }
+
+    fn reach(&mut self, id: u64, reply: Reply) {
+        let Some(machine) = self.flying.get(&id).map(|flying| flying.machine) else {
+            return;
+        };
+        let broken_on_the_way = self.partitions[machine].is_some() && reply.is_ok();
+        if broken_on_the_way {
+            return;
+        }
+        if let Some(flying) = self.flying.remove(&id) {
+            note!(
+                self,
+                "machine {machine} < {id} {}",
+                if reply.is_ok() { "answer" } else { "trouble" }
+            );
+            let _ = flying.reply.send(reply);
+            self.run_machine(machine);
+        }
+    }
+
+    // ---- the hub
+
+    /// Takes what the hub did.
+    fn after_hub(&mut self) {
+        for (id, answer) in self.hub.answers() {
+            self.answered(id, answer);
+        }
+        let able = self.able();
+        self.witness
+            .look(self.hub.ledger(), self.now, |machine| able[machine]);
+        let next = self.hub.next_wakeup().map(|next| next.max(self.now));
+        if let Some(next) = next
+            && self.hub_timer.is_none_or(|planned| planned != next)
+        {
+            self.hub_timer = Some(next);
+            self.at(next, Event::HubTimer);
+        }
+    }
+
+    fn submit(&mut self, number: usize) {
+        let work = self.plan.work[number].clone();
+        let spec = self.spec(&work);
+        let answer = self.hub.ask(SUBMITTER, protocol::Request::Submit(Box::new(spec)));
+        match answer {
+            Some(Ok(Answer::Process(process))) => {
+                note!(self, "work {number} submitted as {}", process.id);
+                self.submitted += 1;
+                self.witness
+                    .submitted(&process.id, number, work.func, work.max_exec_time);
+                self.after_hub();
+            }
+            _ => self.after(AGAIN, Event::Submit(number)),
+        }
+    }
+
+    fn spec(&self, work: &Work) -> ProcessSpec {
+        let only = work.only.map(|machine| self.machines[machine].id.to_string());
+        ProcessSpec {
+            func: work.func.to_owned(),
+            args: Some(work.args.clone()),
+            max_wait_time: work.max_wait_time,
+            max_exec_time: work.max_exec_time,
+            max_retries: work.max_retries,
+            conditions: Conditions {
+                colony_id: COLONY.to_owned(),
+                runtime_type: work.runtime_type.to_owned(),
+                runtime_ids: only.into_iter().collect(),
+                ..Conditions::default()
+            },
+            ..ProcessSpec::default()
+        }
+    }
+
+    // ---- faults and repairs
+
+    fn break_something(&mut self, fault: Fault) {
+        note!(self, "! {fault:?}");
+        match fault {
+            Fault::Kill { machine, down } => {
+                if self.machines[machine].agent.is_some() {
+                    self.witness.excuse(machine, self.now);
+                    self.machines[machine].kill();
+                    self.after_run(machine);
+                    self.after(down, Event::Repair(Repair::Start(machine)));
+                }
+            }
+            Fault::Terminate { machine, down } => {
+                if self.machines[machine].agent.is_some() {
+                    self.witness
+                        .excuse(machine, self.now.after(Duration::from_secs(10)));
+                    self.machines[machine].terminate();
+                    self.run_machine(machine);
+                    self.after(down, Event::Repair(Repair::Start(machine)));
+                }
+            }
+            Fault::Freeze { machine, span } => {
+                if self.machines[machine].agent.is_some() && !self.machines[machine].frozen {
+                    self.machines[machine].frozen = true;
+                    self.after(span, Event::Repair(Repair::Thaw(machine)));
+                }
+            }
+            Fault::PowerCut { machine, off } => self.cut_power(machine, off),
+            Fault::Partition {
+                machine,
+                span,
+                silent,
+            } => {
+                if self.partitions[machine].is_none() {
+                    self.partitions[machine] = Some(Partition { silent });
+                    self.after(span, Event::Repair(Repair::Connect(machine)));
+                }
+            }
+            Fault::WallStep { machine, seconds } => self.machines[machine].clock.step_wall(seconds),
+            Fault::HubCrash { down } => self.crash_hub(down, false),
+            Fault::HubReboot { off } => self.crash_hub(off, true),
+            Fault::HubWallStep { seconds } => self.hub.clock().step_wall(seconds),
+            Fault::HubDisk { span } => {
+                self.hub.set_broken(true);
+                self.after(span, Event::Repair(Repair::HubDisk));
+            }
+            Fault::DeleteRuntime { machine, span } => {
+                let (runtime_id, _) = self.identity(machine);
+                self.hub
+                    .ask(COLONY, protocol::Request::DeleteRuntime { runtime_id });
+                self.after_hub();
+                self.after(span, Event::Repair(Repair::AddRuntime(machine)));
+            }
+            Fault::DeleteProcess { work } => {
+                if let Some(process_id) = self.witness.process_of(work) {
+                    self.hub
+                        .ask(SUBMITTER, protocol::Request::DeleteProcess { process_id });
+                    self.after_hub();
+                }
+            }
+        }
+    }
+
+    fn cut_power(&mut self, machine: usize, off: Duration) {
+        if self.machines[machine].disk.is_off() {
+            return;
+        }
+        self.witness.excuse(machine, self.now);
+        let output = self.machines[machine].output();
+        self.machines[machine].cut_power();
+        // Nobody is left who could close a connection.
+        self.wire.take();
+        self.after_run(machine);
+        self.witness.fell(&output);
+        self.after(off, Event::Repair(Repair::PowerOn(machine)));
+    }
+
+    fn crash_hub(&mut self, down: Duration, reboot: bool) {
+        if !self.hub.is_up() {
+            return;
+        }
+        for id in self.hub.crash() {
+            // A crashed program's connections are closed by its kernel; a machine without power does nothing.
+            if !reboot {
+                let delay = self.delay();
+                self.after(delay, Event::Reach(id, Err(reset())));
+            }
+        }
+        self.after(down, Event::Repair(Repair::HubUp { reboot }));
+    }
+
+    fn repair(&mut self, repair: Repair) {
+        note!(self, "+ {repair:?}");
+        match repair {
+            Repair::Start(machine) => {
+                let there = &self.machines[machine];
+                if there.agent.is_some() {
+                    // Still stopping.
+                    self.after(AGAIN, Event::Repair(Repair::Start(machine)));
+                } else if !there.disk.is_off() {
+                    self.start(machine);
+                }
+            }
+            Repair::Thaw(machine) => {
+                self.machines[machine].frozen = false;
+                self.run_machine(machine);
+                self.after(REACTION, Event::CheckThawed(machine));
+            }
+            Repair::PowerOn(machine) => {
+                self.machines[machine].restore_power();
+                self.start(machine);
+            }
+            Repair::Connect(machine) => self.partitions[machine] = None,
+            Repair::HubUp { reboot } => {
+                let clock = match reboot {
+                    false => self.hub.clock().clone(),
+                    true => {
+                        self.hub_boots += 1;
+                        let boot_id = format!("hub-boot-{}", self.hub_boots);
+                        SimulatedClock::boot(&self.time, Duration::from_secs(3), self.plan.hub_ppm, boot_id)
+                    }
+                };
+                if self.hub.restart(clock) {
+                    self.after_hub();
+                } else {
+                    self.after(AGAIN, Event::Repair(Repair::HubUp { reboot }));
+                }
+            }
+            Repair::HubDisk => self.hub.set_broken(false),
+            Repair::AddRuntime(machine) => {
+                let (id, runtime_type) = self.identity(machine);
+                if !self.add_runtime(&id, &runtime_type) {
+                    self.after(AGAIN, Event::Repair(Repair::AddRuntime(machine)));
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, machine: usize) {
+        self.machines[machine].start();
+        self.run_machine(machine);
+        let output = self.machines[machine].output();
+        self.witness.started(&output, self.now);
+    }
+}
+
+fn reset() -> TransportError {
+    TransportError::Lost {
+        reason: "reset".to_owned(),
+    }
+}
+
+/// A machine's key and the id that goes with it.
+fn key(machine: usize) -> (PrivateKey, Arc<str>) {
+    let key = PrivateKey::from_hex(&format!("{:02x}", 0x41 + machine).repeat(32)).unwrap();
+    let id = key.id().into();
+    (key, id)
+}
