@@ -8,6 +8,7 @@ use outpost::hub::engine::{Delivery, Engine, Entropy, Input, Job};
 use outpost::hub::ledger::{Attempt, MemoryStore, Store, resume};
 use outpost::hub::service::{Service, version};
 use outpost::protocol::dialect::Dialect;
+use outpost::protocol::model::Process;
 use outpost::protocol::{Answer, Envelope, Kind, Refusal, Reply, Request, Time};
 use tokio::sync::{mpsc, oneshot};
 
@@ -210,6 +211,29 @@ impl SimulatedHub {
         }
         self.pending = still;
         ready
+    }
+
+    /// An answer to a question for a process, from nobody.
+    pub fn tell(answer: Answer) -> net::Answer {
+        let dialect = Dialect::Runtime;
+        let payload = dialect.encode_answer(Kind::GetProcess, &answer);
+        net::Answer {
+            status: 200,
+            body: Reply::success(dialect.payload_type(Kind::GetProcess), payload)
+                .to_bytes()
+                .into(),
+            date: None,
+            outpost_time: None,
+        }
+    }
+
+    /// The process that an answer assigns.
+    pub fn assigned(answer: &net::Answer) -> Option<Process> {
+        let reply = Reply::parse(&answer.body).unwrap();
+        match Dialect::Runtime.decode_answer(Kind::Assign, &reply.payload) {
+            Ok(Answer::Process(process)) if !reply.error => Some(*process),
+            _ => None,
+        }
     }
 
     fn say(&self, kind: Kind, result: Result<Answer, Refusal>) -> net::Answer {

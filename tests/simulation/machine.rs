@@ -19,12 +19,15 @@ use outpost::protocol::model::Runtime;
 
 use super::clock::{SimulatedClock, WorldTime};
 use super::dice::Dice;
+use super::fence::Broken;
 use super::idle::Idle;
 use super::net::{SimulatedTransport, Wire};
 use super::scene::{Output, Scene, Watched};
 
 /// The line of every machine's lamp.
 pub const LAMP: &str = "GPIO17";
+/// The line of every machine's hazardous device.
+pub const VALVE: &str = "GPIO27";
 
 /// What stays the same through all its boots.
 pub struct Machine {
@@ -42,6 +45,7 @@ pub struct Machine {
     /// SIGSTOP: nothing runs until SIGCONT.
     pub frozen: bool,
     boots: u32,
+    broken: Option<Broken>,
     world: WorldTime,
     wire: Wire,
     scene: Scene,
@@ -61,6 +65,7 @@ pub struct Shared {
     pub world: WorldTime,
     pub wire: Wire,
     pub scene: Scene,
+    pub broken: Option<Broken>,
 }
 
 impl Machine {
@@ -97,6 +102,7 @@ impl Machine {
             agent: None,
             frozen: false,
             boots: 1,
+            broken: shared.broken,
             world: shared.world.clone(),
             wire: shared.wire.clone(),
             scene: shared.scene.clone(),
@@ -106,21 +112,26 @@ impl Machine {
         machine
     }
 
-    pub fn output(&self) -> Output {
-        Output {
+    /// All that it drives.
+    pub fn outputs(&self) -> [Output; 2] {
+        [LAMP, VALVE].map(|line| Output {
             machine: self.number,
-            line: LAMP,
-        }
+            line,
+        })
     }
 
     fn watch_board(&mut self) {
-        let disk = self.disk.clone();
-        self.scene
-            .watch(&self.board, self.output(), move || !disk.is_off());
+        for output in self.outputs() {
+            let disk = self.disk.clone();
+            self.scene.watch(&self.board, output, move || !disk.is_off());
+        }
     }
 
     /// Starts the agent: what `outpost-agent` does at its start, on this machine's board, disk and clock.
     pub fn start(&mut self) {
+        if self.broken == Some(Broken::NoJournal) {
+            self.disk = SimulatedDisk::new(0);
+        }
         let idle = Idle::new();
         let stop = Cancellation::new();
         let ended = Arc::new(AtomicBool::new(false));
@@ -150,6 +161,7 @@ impl Machine {
             clock: self.clock.clone(),
             machine: self.number,
             caller: self.id.clone(),
+            only_arrival: self.broken == Some(Broken::LeaseFromArrival),
         };
         let client = Client::new(transport, Dialect::Runtime);
         let runtime = Runtime {
@@ -160,21 +172,25 @@ impl Machine {
         };
         let enrolment = Enrolment::new(client.with_key(self.key.clone()), None, runtime);
 
-        let settings = LampSettings::on_line(LineSpec::named(LAMP));
-        let lamp = Lamp::open("lamp", &settings, &self.board, clock.clone()).unwrap();
-        let lamp = Watched {
-            device: lamp,
-            output: self.output(),
-            scene: self.scene.clone(),
-        };
-        let lamp = owner::spawn(Box::new(lamp), clock.clone());
         let mut registry = Registry::new();
-        registry.add_device(&lamp, Some(Duration::from_secs(60)), |_| false);
+        let mut devices = Vec::new();
+        for (output, name) in self.outputs().into_iter().zip(["lamp", "valve"]) {
+            let settings = LampSettings::on_line(LineSpec::named(output.line));
+            let device = Lamp::open(name, &settings, &self.board, clock.clone()).unwrap();
+            let watched = Watched {
+                device,
+                output,
+                scene: self.scene.clone(),
+            };
+            let device = owner::spawn(Box::new(watched), clock.clone());
+            registry.add_device(&device, Some(Duration::from_secs(60)), |_| false);
+            devices.push(device);
+        }
 
         let dice = std::sync::Mutex::new(self.dice.fork());
         let random = Arc::new(move || dice.lock().unwrap().fraction());
         let worker = Worker::new(enrolment, Arc::new(registry), self.lane.clone(), clock, random);
-        (worker, vec![lamp])
+        (worker, devices)
     }
 
     /// Lets the agent do what it can do now.

@@ -70,6 +70,8 @@ pub struct SimulatedTransport {
     pub clock: Arc<SimulatedClock>,
     pub machine: usize,
     pub caller: Arc<str>,
+    /// Hides when requests were sent and what the server's clock shows, so that only the arrival is known.
+    pub only_arrival: bool,
 }
 
 /// Tells the world when nobody waits any more.
@@ -122,16 +124,26 @@ impl Transport for SimulatedTransport {
                 date,
                 outpost_time,
             } = reply?;
+            let received_at = self.clock.now();
+            let stamps = match self.only_arrival {
+                false => Stamps {
+                    sent_at,
+                    received_at,
+                    date,
+                    outpost_time,
+                },
+                true => Stamps {
+                    sent_at: received_at,
+                    received_at,
+                    date: None,
+                    outpost_time: None,
+                },
+            };
             Ok(Exchange {
                 status,
                 body,
                 location: None,
-                stamps: Stamps {
-                    sent_at,
-                    received_at: self.clock.now(),
-                    date,
-                    outpost_time,
-                },
+                stamps,
             })
         })
     }

@@ -140,6 +140,9 @@ fn work(dice: &mut Dice, machines: &[MachinePlan]) -> Vec<Work> {
     (0..count)
         .map(|_| {
             let machine = dice.below(machines.len() as u64) as usize;
+            if dice.in_thousand(250) {
+                return hazardous(dice, machine, machines[machine].runtime_type);
+            }
             let (func, args) = match dice.below(10) {
                 0 => ("lamp.on", vec![]),
                 1 => ("lamp.off", vec![]),
@@ -162,6 +165,20 @@ fn work(dice: &mut Dice, machines: &[MachinePlan]) -> Vec<Work> {
             }
         })
         .collect()
+}
+
+/// Work as a hazardous device takes it.
+fn hazardous(dice: &mut Dice, machine: usize, runtime_type: &'static str) -> Work {
+    Work {
+        at: dice.millis(0, BUSY * 3 / 4),
+        func: "valve.pulse",
+        args: vec![format!("{}ms", dice.pick(&[50, 700, 6000]))],
+        max_exec_time: dice.pick(&[2, 5, 20]),
+        max_retries: 0,
+        max_wait_time: dice.pick(&[-1, 20]),
+        runtime_type,
+        only: Some(machine),
+    }
 }
 
 fn network(dice: &mut Dice) -> Network {

@@ -19,10 +19,13 @@ use outpost::hub::ledger::{MemoryStore, Record, View};
 use outpost::protocol::model::ProcessState;
 
 use super::clock::Moment;
+use super::machine::VALVE;
 use super::scene::{Cause, End, Output, Performance, Seen};
 
 /// What an agent that runs may take from noticing to the edge.
 pub const REACTION: Duration = Duration::from_millis(150);
+/// How old a confirmation may be by which a hazardous device is driven (docs/fence.md, 3).
+const CONFIRMED: Duration = Duration::from_millis(1001);
 /// How old what the server said may be when a late close follows from it.
 const ASKED: Duration = Duration::from_secs(25);
 
@@ -320,11 +323,13 @@ impl Witness {
             None => Some("never assigned to it".to_owned()),
             Some((process, interval)) => match interval.over {
                 Some((end, Over::Deleted)) => {
-                    // Nobody but the lease says so.
-                    let lease = process.lease.map(|lease| interval.from.after(lease));
-                    lease
-                        .filter(|&lease| at > lease)
-                        .map(|_| format!("deleted at {end}, and its lease is over"))
+                    // Nobody says so: but the lease ends all the same, and for hazardous devices somebody asks.
+                    let last = match performed.output.line {
+                        VALVE => Some(end.after(CONFIRMED)),
+                        _ => process.lease.map(|lease| interval.from.after(lease)),
+                    };
+                    last.filter(|&last| at > last)
+                        .map(|_| format!("deleted at {end}"))
                 }
                 Some((end, over)) if at > end => Some(format!("{over:?} at {end}")),
                 _ => None,
@@ -364,6 +369,17 @@ impl Witness {
         {
             process.asked.insert(machine, now);
         }
+    }
+
+    /// Which of a process's attempts (by its number of retries) a machine performed last, and whether that is over.
+    pub fn last_performed(&self, id: &str, machine: usize) -> Option<(i64, bool)> {
+        let last = self
+            .performed
+            .iter()
+            .rev()
+            .find(|performed| performed.process == id && performed.output.machine == machine)?;
+        let attempt = &self.processes.get(id)?.attempts[last.attempt?];
+        Some((attempt.retries, last.ended.is_some()))
     }
 
     /// Whether a process runs, so that a close would change it.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::clock::{Moment, SimulatedClock, WorldTime};
 use super::dice::Dice;
+use super::fence::Broken;
 use super::hub::SimulatedHub;
 use super::machine::{Machine, Shared};
 use super::net::{Reply, Request, Sent, Wire};
@@ -76,6 +77,7 @@ struct Arriving {
 /// A request on its way.
 struct Flying {
     machine: usize,
+    kind: protocol::Kind,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -116,6 +118,9 @@ pub struct World {
     events: u64,
     witness: Witness,
     submitted: usize,
+    broken: Option<Broken>,
+    /// For those who are lied to: what was assigned to which machine, as it was told.
+    assigned: BTreeMap<(usize, String), Vec<protocol::model::Process>>,
     log: Option<Vec<String>>,
 }
 
@@ -130,8 +135,8 @@ macro_rules! note {
 
 impl World {
     /// Runs a whole schedule; with a log if somebody wants to read it.
-    pub fn run(plan: &Plan, with_log: bool) -> Outcome {
-        let mut world = World::new(plan.clone(), with_log);
+    pub fn run(plan: &Plan, broken: Option<Broken>, with_log: bool) -> Outcome {
+        let mut world = World::new(plan.clone(), broken, with_log);
         world.begin();
         world.go_on();
         world.witness.finish(world.now);
@@ -144,7 +149,7 @@ impl World {
         }
     }
 
-    fn new(plan: Plan, with_log: bool) -> Self {
+    fn new(plan: Plan, broken: Option<Broken>, with_log: bool) -> Self {
         let mut dice = Dice::new(plan.seed).fork();
         let time = WorldTime::default();
         time.set(Moment(1_000_000_000));
@@ -152,6 +157,7 @@ impl World {
             world: time.clone(),
             wire: Wire::default(),
             scene: Scene::new(&time),
+            broken,
         };
         let machines: Vec<Machine> = plan
             .machines
@@ -197,6 +203,8 @@ impl World {
             requests: 0,
             events: 0,
             submitted: 0,
+            broken,
+            assigned: BTreeMap::new(),
             log: with_log.then(Vec::new),
             plan,
         }
@@ -405,7 +413,11 @@ impl World {
         } = request;
         let (kind, request) = SimulatedHub::read(&body);
         note!(self, "machine {machine} > {id} {kind:?} {request:?}");
-        self.flying.insert(id, Flying { machine, reply });
+        self.flying.insert(id, Flying { machine, kind, reply });
+        if let Some(lie) = self.lie(machine, &request) {
+            self.after(Duration::from_millis(1), Event::Reach(id, Ok(lie)));
+            return;
+        }
         if let Some(partition) = self.partitions[machine] {
             if !partition.silent {
                 let refused = TransportError::Unreachable(Unreachable::Refused);
@@ -435,6 +447,22 @@ impl World {
         }
         let original = arriving(false, id);
         self.after(delay, Event::Arrive(original));
+    }
+
+    /// What a machine whose fence is broken is told instead of asking: that a process is still its own.
+    fn lie(&self, machine: usize, request: &protocol::Request) -> Option<super::net::Answer> {
+        let protocol::Request::GetProcess { process_id } = request else {
+            return None;
+        };
+        let assigned = self.assigned.get(&(machine, process_id.clone()))?;
+        let process = match (self.broken, self.witness.last_performed(process_id, machine)) {
+            (Some(Broken::NoConfirm), None) => assigned.last()?,
+            (Some(Broken::OutboxWithoutAsking), Some((retries, true))) => {
+                assigned.iter().rfind(|process| process.retries == retries)?
+            }
+            _ => return None,
+        };
+        Some(SimulatedHub::tell(Answer::Process(Box::new(process.clone()))))
     }
 
     /// Somebody's request or answer is gone: he hears of it soon, or waits for his own deadline.
@@ -539,6 +567,12 @@ impl World {
             return;
         }
         if let Some(flying) = self.flying.remove(&id) {
+            if let (Some(_), protocol::Kind::Assign, Ok(answer)) = (self.broken, flying.kind, &reply)
+                && let Some(process) = SimulatedHub::assigned(answer)
+            {
+                let key = (machine, process.id.clone());
+                self.assigned.entry(key).or_default().push(process);
+            }
             note!(
                 self,
                 "machine {machine} < {id} {}",
@@ -671,12 +705,13 @@ impl World {
             return;
         }
         self.witness.excuse(machine, self.now);
-        let output = self.machines[machine].output();
         self.machines[machine].cut_power();
         // Nobody is left who could close a connection.
         self.wire.take();
         self.after_run(machine);
-        self.witness.fell(&output);
+        for output in self.machines[machine].outputs() {
+            self.witness.fell(&output);
+        }
         self.after(off, Event::Repair(Repair::PowerOn(machine)));
     }
 
@@ -744,8 +779,9 @@ impl World {
     fn start(&mut self, machine: usize) {
         self.machines[machine].start();
         self.run_machine(machine);
-        let output = self.machines[machine].output();
-        self.witness.started(&output, self.now);
+        for output in self.machines[machine].outputs() {
+            self.witness.started(&output, self.now);
+        }
     }
 }
 
