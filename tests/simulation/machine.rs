@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outpost::agent::enrolment::Enrolment;
-use outpost::agent::journal::SimulatedDisk;
+use outpost::agent::fence::Rules;
+use outpost::agent::journal::{self, Journal, Limits, OpenError, Role, SimulatedDisk};
+use outpost::agent::keeper::Keeper;
 use outpost::agent::registry::Registry;
+use outpost::agent::shared::Shared;
 use outpost::agent::worker::{LaneSettings, Worker};
 use outpost::client::Client;
 use outpost::clock::SharedClock;
@@ -44,6 +47,12 @@ pub struct Machine {
     pub agent: Option<RunningAgent>,
     /// SIGSTOP: nothing runs until SIGCONT.
     pub frozen: bool,
+    /// Without power.
+    pub is_off: bool,
+    /// How long it will be without once the disk is cut in the middle of writing.
+    pub off_for: Duration,
+    /// The journal will be gone when the power is back.
+    pub loses_journal: bool,
     boots: u32,
     broken: Option<Broken>,
     world: WorldTime,
@@ -59,9 +68,9 @@ pub struct RunningAgent {
     ended: Arc<AtomicBool>,
 }
 
-/// What the world shares with every machine.
+/// What all machines are in.
 #[derive(Clone)]
-pub struct Shared {
+pub struct Surroundings {
     pub world: WorldTime,
     pub wire: Wire,
     pub scene: Scene,
@@ -78,10 +87,10 @@ impl Machine {
         (key, id): (PrivateKey, Arc<str>),
         ppm: i64,
         poll_time: Duration,
-        shared: &Shared,
+        around: &Surroundings,
         mut dice: Dice,
     ) -> Self {
-        let clock = boot(&shared.world, number, 1, ppm, &mut dice);
+        let clock = boot(&around.world, number, 1, ppm, &mut dice);
         let mut machine = Machine {
             number,
             runtime_type,
@@ -95,17 +104,21 @@ impl Machine {
                 backoff_min: Duration::from_millis(500),
                 backoff_max: Duration::from_secs(8),
                 slots: 1,
+                supervise: Duration::from_secs(5),
             },
             disk: SimulatedDisk::new(dice.below(u64::MAX)),
             board: SimulatedBoard::new(clock.clone()),
             clock,
             agent: None,
             frozen: false,
+            is_off: false,
+            off_for: Duration::ZERO,
+            loses_journal: false,
             boots: 1,
-            broken: shared.broken,
-            world: shared.world.clone(),
-            wire: shared.wire.clone(),
-            scene: shared.scene.clone(),
+            broken: around.broken,
+            world: around.world.clone(),
+            wire: around.wire.clone(),
+            scene: around.scene.clone(),
             dice,
         };
         machine.watch_board();
@@ -127,8 +140,8 @@ impl Machine {
         }
     }
 
-    /// Starts the agent: what `outpost-agent` does at its start, on this machine's board, disk and clock.
-    pub fn start(&mut self) {
+    /// Starts the agent: what `outpost-agent` does at its start, on this machine's board, disk and clock. False: it refuses.
+    pub fn start(&mut self) -> bool {
         if self.broken == Some(Broken::NoJournal) {
             self.disk = SimulatedDisk::new(0);
         }
@@ -137,7 +150,9 @@ impl Machine {
         let ended = Arc::new(AtomicBool::new(false));
         {
             let _inside = idle.enter();
-            let (mut worker, devices) = self.assemble();
+            let Ok((mut worker, devices)) = self.assemble() else {
+                return false;
+            };
             let (stop, ended) = (stop.clone(), ended.clone());
             // As `agent::service::Agent::run`.
             tokio::spawn(async move {
@@ -150,11 +165,18 @@ impl Machine {
             });
         }
         self.agent = Some(RunningAgent { idle, stop, ended });
+        true
     }
 
     /// The agent's parts, wired as `agent::service` wires them.
-    fn assemble(&mut self) -> (Worker, Vec<DeviceHandle>) {
+    fn assemble(&mut self) -> Result<(Worker, Vec<DeviceHandle>), OpenError> {
         let clock: SharedClock = self.clock.clone();
+        let (journal, _) = Journal::open(
+            Box::new(self.disk.storage()),
+            journal::Moment::of(&*self.clock),
+            &journal::Machine::of(&format!("machine-id-{}", self.number)),
+            Limits::default(),
+        )?;
         let transport = SimulatedTransport {
             wire: self.wire.clone(),
             world: self.world.clone(),
@@ -183,14 +205,25 @@ impl Machine {
                 scene: self.scene.clone(),
             };
             let device = owner::spawn(Box::new(watched), clock.clone());
-            registry.add_device(&device, Some(Duration::from_secs(60)), |_| false);
+            registry.add_device(&device, |_| Rules {
+                max_age: Some(Duration::from_secs(60)),
+                hazardous: name == "valve",
+                ..Rules::default()
+            });
             devices.push(device);
         }
 
         let dice = std::sync::Mutex::new(self.dice.fork());
         let random = Arc::new(move || dice.lock().unwrap().fraction());
-        let worker = Worker::new(enrolment, Arc::new(registry), self.lane.clone(), clock, random);
-        (worker, devices)
+        let worker = Worker::new(
+            Role::Work,
+            enrolment,
+            Arc::new(registry),
+            self.lane.clone(),
+            Shared::new(clock, Keeper::inline(journal)),
+            random,
+        );
+        Ok((worker, devices))
     }
 
     /// Lets the agent do what it can do now.
@@ -202,6 +235,29 @@ impl Machine {
         if let Some(agent) = &self.agent {
             agent.idle.run();
         }
+    }
+
+    /// A card cloned from this machine's, in a machine of its own.
+    pub fn clone_card(&mut self, number: usize, around: &Surroundings) -> Machine {
+        let mut other = Machine::new(
+            number,
+            self.runtime_type.clone(),
+            self.colony_id.clone(),
+            (self.key.clone(), self.id.clone()),
+            self.ppm,
+            self.lane.poll_time,
+            around,
+            self.dice.fork(),
+        );
+        other.disk = self.disk.duplicate();
+        other.board = SimulatedBoard::new(other.clock.clone());
+        other.watch_board();
+        other
+    }
+
+    /// Whether its journal is where it was.
+    pub fn has_journal(&self) -> bool {
+        self.disk.content("journal").is_some()
     }
 
     /// SIGTERM.
@@ -232,6 +288,7 @@ impl Machine {
     /// The power goes: lines fall to their resting level, the disk forgets what was not synced.
     pub fn cut_power(&mut self) {
         self.disk.cut();
+        self.is_off = true;
         self.kill();
         self.board = SimulatedBoard::new(self.clock.clone());
     }
@@ -239,6 +296,10 @@ impl Machine {
     /// The power is back: another boot.
     pub fn restore_power(&mut self) {
         self.disk.restart();
+        self.is_off = false;
+        if std::mem::take(&mut self.loses_journal) {
+            self.disk.lose("journal");
+        }
         self.boots += 1;
         self.clock = boot(&self.world, self.number, self.boots, self.ppm, &mut self.dice);
         self.board = SimulatedBoard::new(self.clock.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use super::hub::Shows;
+use outpost::agent::journal::Fault as DiskFault;
 
 /// All that happens in one run, but for the network's single packets.
 #[derive(Debug, Clone)]
@@ -68,6 +69,23 @@ pub enum Fault {
     Freeze { machine: usize, span: Duration },
     /// The plug.
     PowerCut { machine: usize, off: Duration },
+    /// The plug, when so many more operations on the disk were done; after `span` at the latest.
+    PowerCutInWrite {
+        machine: usize,
+        operations: u64,
+        span: Duration,
+        off: Duration,
+    },
+    /// The agent's disk is full, read-only or dying.
+    Disk {
+        machine: usize,
+        fault: DiskFault,
+        span: Duration,
+    },
+    /// The power goes, and the journal is gone when it is back: a file system check, or a person.
+    LoseJournal { machine: usize, off: Duration },
+    /// The card was cloned, and the clone is started in another machine.
+    CloneCard { machine: usize },
     /// The machine reaches nobody: connections are refused, or whatever is sent goes nowhere.
     Partition {
         machine: usize,
@@ -204,7 +222,7 @@ fn faults(dice: &mut Dice, machines: usize, work: usize) -> Vec<(Duration, Fault
         .map(|_| {
             let machine = dice.below(machines as u64) as usize;
             let span = dice.millis(20, 12_000);
-            let fault = match dice.below(16) {
+            let fault = match dice.below(21) {
                 0..=2 => Fault::Kill {
                     machine,
                     down: dice.millis(50, 3000),
@@ -236,7 +254,23 @@ fn faults(dice: &mut Dice, machines: usize, work: usize) -> Vec<(Duration, Fault
                 13 => Fault::HubWallStep {
                     seconds: dice.pick(&[-3600, -2, 2, 3600, 86_400]),
                 },
-                14 => Fault::DeleteRuntime { machine, span },
+                14..=15 => Fault::PowerCutInWrite {
+                    machine,
+                    operations: dice.below(12),
+                    span,
+                    off: dice.millis(500, 8000),
+                },
+                16 => Fault::Disk {
+                    machine,
+                    fault: dice.pick(&[DiskFault::Full, DiskFault::ReadOnly, DiskFault::Io]),
+                    span,
+                },
+                17 => Fault::LoseJournal {
+                    machine,
+                    off: dice.millis(500, 8000),
+                },
+                18 => Fault::CloneCard { machine },
+                19 => Fault::DeleteRuntime { machine, span },
                 _ => match dice.below(2) {
                     0 => Fault::HubDisk { span },
                     _ => Fault::DeleteProcess {

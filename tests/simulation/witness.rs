@@ -114,8 +114,10 @@ pub struct Witness {
     performed: Vec<Performed>,
     lines: BTreeMap<Output, Line>,
     violations: Vec<Violation>,
-    /// Machines that lost something that they are allowed to lose: when they last did.
-    excused: BTreeMap<usize, Moment>,
+    /// Moments at which a machine's power went while it wrote: what it was just doing may be forgotten.
+    cut: Vec<(usize, Moment)>,
+    /// Machines whose disk failed or lost the journal: since when they may forget.
+    forgetful: BTreeMap<usize, Moment>,
     pub edges: usize,
 }
 
@@ -133,6 +135,11 @@ impl Witness {
 
     fn accuse(&mut self, at: Moment, kind: Kind, text: String) {
         self.violations.push(Violation { at, kind, text });
+    }
+
+    /// A machine more, with a runtime's id that may be known already.
+    pub fn add_machine(&mut self, runtime: String) {
+        self.runtimes.push(runtime);
     }
 
     /// Learns of a submitted process.
@@ -234,9 +241,15 @@ impl Witness {
         self.lines.remove(output);
     }
 
-    /// From here on a machine may have forgotten what it had not made durable.
-    pub fn excuse(&mut self, machine: usize, now: Moment) {
-        self.excused.insert(machine, now);
+    /// A machine's power went in the middle of what it does at this moment.
+    pub fn cut_in_write(&mut self, machine: usize, now: Moment) {
+        self.cut.push((machine, now));
+    }
+
+    /// From here on a machine may forget what was done.
+    pub fn may_forget(&mut self, machine: usize, since: Moment) {
+        let earliest = self.forgetful.get(&machine).copied().unwrap_or(since);
+        self.forgetful.insert(machine, earliest.min(since));
     }
 
     /// Takes what happened on the outputs. What has to be looked at again after [`REACTION`].
@@ -460,10 +473,9 @@ impl Witness {
             .iter()
             .find(|performed| performed.process == id && matches!(performed.ended, Some((_, End::Well))))?;
         let (at, _) = done.ended?;
-        let excused = self
-            .excused
-            .get(&done.output.machine)
-            .is_some_and(|&when| when >= at);
+        let machine = done.output.machine;
+        let excused = self.cut.contains(&(machine, at))
+            || self.forgetful.get(&machine).is_some_and(|&since| at >= since);
         (state == ProcessState::Failed && !taken && !excused)
             .then(|| format!("{done:?} ended well and work {} failed", process.number))
     }

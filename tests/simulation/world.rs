@@ -13,7 +13,7 @@ use super::clock::{Moment, SimulatedClock, WorldTime};
 use super::dice::Dice;
 use super::fence::Broken;
 use super::hub::SimulatedHub;
-use super::machine::{Machine, Shared};
+use super::machine::{Machine, Surroundings};
 use super::net::{Reply, Request, Sent, Wire};
 use super::plan::{Fault, Plan, Work};
 use super::scene::{Performance, Scene};
@@ -58,6 +58,7 @@ enum Repair {
     PowerOn(usize),
     Connect(usize),
     HubUp { reboot: bool },
+    Disk(usize),
     HubDisk,
     AddRuntime(usize),
 }
@@ -110,8 +111,7 @@ pub struct World {
     machines: Vec<Machine>,
     timers: Vec<Option<Moment>>,
     partitions: Vec<Option<Partition>>,
-    wire: Wire,
-    scene: Scene,
+    around: Surroundings,
     flying: BTreeMap<u64, Flying>,
     copies: u64,
     requests: u64,
@@ -153,7 +153,7 @@ impl World {
         let mut dice = Dice::new(plan.seed).fork();
         let time = WorldTime::default();
         time.set(Moment(1_000_000_000));
-        let shared = Shared {
+        let around = Surroundings {
             world: time.clone(),
             wire: Wire::default(),
             scene: Scene::new(&time),
@@ -171,7 +171,7 @@ impl World {
                     key(number),
                     machine.ppm,
                     machine.poll_time,
-                    &shared,
+                    &around,
                     dice.fork(),
                 )
             })
@@ -195,8 +195,7 @@ impl World {
             partitions: vec![None; machines.len()],
             witness: Witness::new(machines.iter().map(|machine| machine.id.to_string()).collect()),
             machines,
-            wire: shared.wire,
-            scene: shared.scene,
+            around,
             time,
             flying: BTreeMap::new(),
             copies: 0,
@@ -340,13 +339,20 @@ impl World {
 
     /// Takes what a machine did.
     fn after_run(&mut self, machine: usize) {
-        for (at, seen) in self.scene.take() {
+        for (at, seen) in self.around.scene.take() {
             note!(self, "{seen:?}");
             if let Some(performance) = self.witness.saw(at, seen) {
                 self.after(REACTION, Event::CheckSafe(performance));
             }
         }
-        for sent in self.wire.take() {
+        if self.machines[machine].disk.is_off() && !self.machines[machine].is_off {
+            note!(self, "machine {machine}: the power went while it wrote");
+            self.witness.cut_in_write(machine, self.now);
+            let off = self.machines[machine].off_for;
+            self.cut_power(machine, off);
+            return;
+        }
+        for sent in self.around.wire.take() {
             match sent {
                 Sent::Request(request) => self.send(request),
                 Sent::HungUp(id) => self.hung_up(id),
@@ -643,7 +649,6 @@ impl World {
         match fault {
             Fault::Kill { machine, down } => {
                 if self.machines[machine].agent.is_some() {
-                    self.witness.excuse(machine, self.now);
                     self.machines[machine].kill();
                     self.after_run(machine);
                     self.after(down, Event::Repair(Repair::Start(machine)));
@@ -651,8 +656,6 @@ impl World {
             }
             Fault::Terminate { machine, down } => {
                 if self.machines[machine].agent.is_some() {
-                    self.witness
-                        .excuse(machine, self.now.after(Duration::from_secs(10)));
                     self.machines[machine].terminate();
                     self.run_machine(machine);
                     self.after(down, Event::Repair(Repair::Start(machine)));
@@ -665,6 +668,29 @@ impl World {
                 }
             }
             Fault::PowerCut { machine, off } => self.cut_power(machine, off),
+            Fault::PowerCutInWrite {
+                machine,
+                operations,
+                span,
+                off,
+            } => {
+                if !self.machines[machine].is_off {
+                    self.machines[machine].disk.cut_after(operations);
+                    self.machines[machine].off_for = off;
+                    self.after(span, Event::Fault(Fault::PowerCut { machine, off }));
+                }
+            }
+            Fault::Disk { machine, fault, span } => {
+                self.witness.may_forget(machine, self.now);
+                self.machines[machine].disk.fail_after(0, fault);
+                self.after(span, Event::Repair(Repair::Disk(machine)));
+            }
+            Fault::LoseJournal { machine, off } => {
+                self.witness.may_forget(machine, Moment(0));
+                self.cut_power(machine, off);
+                self.machines[machine].loses_journal = true;
+            }
+            Fault::CloneCard { machine } => self.clone_card(machine),
             Fault::Partition {
                 machine,
                 span,
@@ -701,18 +727,31 @@ impl World {
     }
 
     fn cut_power(&mut self, machine: usize, off: Duration) {
-        if self.machines[machine].disk.is_off() {
+        if self.machines[machine].is_off {
             return;
         }
-        self.witness.excuse(machine, self.now);
         self.machines[machine].cut_power();
         // Nobody is left who could close a connection.
-        self.wire.take();
+        self.around.wire.take();
         self.after_run(machine);
         for output in self.machines[machine].outputs() {
             self.witness.fell(&output);
         }
         self.after(off, Event::Repair(Repair::PowerOn(machine)));
+    }
+
+    fn clone_card(&mut self, machine: usize) {
+        // Without a journal only the key file could tell whose it is, and that is not simulated.
+        if !self.machines[machine].has_journal() {
+            return;
+        }
+        let number = self.machines.len();
+        let clone = self.machines[machine].clone_card(number, &self.around);
+        self.witness.add_machine(clone.id.to_string());
+        self.machines.push(clone);
+        self.timers.push(None);
+        self.partitions.push(None);
+        self.start(number);
     }
 
     fn crash_hub(&mut self, down: Duration, reboot: bool) {
@@ -737,7 +776,7 @@ impl World {
                 if there.agent.is_some() {
                     // Still stopping.
                     self.after(AGAIN, Event::Repair(Repair::Start(machine)));
-                } else if !there.disk.is_off() {
+                } else if !there.is_off {
                     self.start(machine);
                 }
             }
@@ -766,6 +805,7 @@ impl World {
                     self.after(AGAIN, Event::Repair(Repair::HubUp { reboot }));
                 }
             }
+            Repair::Disk(machine) => self.machines[machine].disk.heal(),
             Repair::HubDisk => self.hub.set_broken(false),
             Repair::AddRuntime(machine) => {
                 let (id, runtime_type) = self.identity(machine);
@@ -777,7 +817,10 @@ impl World {
     }
 
     fn start(&mut self, machine: usize) {
-        self.machines[machine].start();
+        if !self.machines[machine].start() {
+            note!(self, "machine {machine}: the agent refuses to start");
+            return;
+        }
         self.run_machine(machine);
         for output in self.machines[machine].outputs() {
             self.witness.started(&output, self.now);
