@@ -108,6 +108,9 @@ pub enum Fault {
     DeleteProcess { work: usize },
 }
 
+/// What only a confirmed process may do.
+const DANGEROUS: &str = "valve.pulse";
+
 /// How long schedules last until everything is repaired.
 const BUSY: u64 = 40_000;
 
@@ -117,7 +120,9 @@ impl Plan {
         let mut dice = Dice::new(seed);
         let machines = machines(&mut dice);
         let work = work(&mut dice, &machines);
-        let faults = faults(&mut dice, machines.len(), work.len());
+        let mut faults = faults(&mut dice, machines.len(), work.len());
+        faults.extend(second_thoughts(&mut dice, &work));
+        faults.sort_by_key(|(at, _)| *at);
         Plan {
             seed,
             hub_ppm: ppm(&mut dice),
@@ -189,7 +194,7 @@ fn work(dice: &mut Dice, machines: &[MachinePlan]) -> Vec<Work> {
 fn hazardous(dice: &mut Dice, machine: usize, runtime_type: &'static str) -> Work {
     Work {
         at: dice.millis(0, BUSY * 3 / 4),
-        func: "valve.pulse",
+        func: DANGEROUS,
         args: vec![format!("{}ms", dice.pick(&[50, 700, 6000]))],
         max_exec_time: dice.pick(&[2, 5, 20]),
         max_retries: 0,
@@ -218,7 +223,7 @@ fn network(dice: &mut Dice) -> Network {
 
 fn faults(dice: &mut Dice, machines: usize, work: usize) -> Vec<(Duration, Fault)> {
     let count = dice.below(6);
-    let mut faults: Vec<(Duration, Fault)> = (0..count)
+    (0..count)
         .map(|_| {
             let machine = dice.below(machines as u64) as usize;
             let span = dice.millis(20, 12_000);
@@ -280,9 +285,19 @@ fn faults(dice: &mut Dice, machines: usize, work: usize) -> Vec<(Duration, Fault
             };
             (dice.millis(100, BUSY), fault)
         })
-        .collect();
-    faults.sort_by_key(|(at, _)| *at);
-    faults
+        .collect()
+}
+
+/// Who submits something dangerous sometimes takes it back at once.
+fn second_thoughts(dice: &mut Dice, work: &[Work]) -> Vec<(Duration, Fault)> {
+    let mut deletions = Vec::new();
+    for (number, work) in work.iter().enumerate() {
+        if work.func == DANGEROUS && dice.in_thousand(400) {
+            let at = work.at + dice.millis(1, 5000);
+            deletions.push((at, Fault::DeleteProcess { work: number }));
+        }
+    }
+    deletions
 }
 
 impl fmt::Display for Plan {

@@ -91,6 +91,8 @@ struct Process {
 struct Performed {
     output: Output,
     process: String,
+    /// For people.
+    #[allow(dead_code, reason = "shown by {:?}")]
     verb: String,
     effect: Effect,
     /// Of the process: the one it belongs to.
