@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use outpost::agent::backoff::Random;
 use outpost::agent::enrolment::Enrolment;
 use outpost::agent::fence::Rules;
 use outpost::agent::journal::{self, Journal, Limits, OpenError, Role, SimulatedDisk};
@@ -13,10 +14,12 @@ use outpost::agent::shared::Shared;
 use outpost::agent::worker::{LaneSettings, Worker};
 use outpost::client::Client;
 use outpost::clock::SharedClock;
+use outpost::device::command::Pool;
 use outpost::device::gpio::{LineSpec, SimulatedBoard};
 use outpost::device::lamp::{Lamp, LampSettings};
-use outpost::device::{Cancellation, DeviceHandle, owner};
+use outpost::device::{Cancellation, owner};
 use outpost::protocol::PrivateKey;
+use outpost::protocol::control::control_of;
 use outpost::protocol::dialect::Dialect;
 use outpost::protocol::model::Runtime;
 
@@ -32,13 +35,67 @@ pub const LAMP: &str = "GPIO17";
 /// The line of every machine's hazardous device.
 pub const VALVE: &str = "GPIO27";
 
+/// A key and the id that goes with it.
+#[derive(Clone)]
+pub struct Identity {
+    pub key: PrivateKey,
+    pub id: Arc<str>,
+}
+
+impl Identity {
+    /// The identity of a small number.
+    pub fn of(number: usize) -> Self {
+        thread_local! {
+            // Deriving a public key takes longer than many a schedule.
+            static MADE: std::cell::RefCell<std::collections::BTreeMap<usize, Identity>> = const {
+                std::cell::RefCell::new(std::collections::BTreeMap::new())
+            };
+        }
+        MADE.with_borrow_mut(|made| {
+            made.entry(number)
+                .or_insert_with(|| {
+                    let key = PrivateKey::from_hex(&format!("{:02x}", 0x41 + number).repeat(32)).unwrap();
+                    let id = key.id().into();
+                    Identity { key, id }
+                })
+                .clone()
+        })
+    }
+}
+
+/// The lanes of an agent, and what they share.
+struct Lanes {
+    work: Worker,
+    control: Option<Worker>,
+    registry: Arc<Registry>,
+}
+
+impl Lanes {
+    /// As `agent::service::Agent::run`.
+    async fn run(mut self, stop: Cancellation) {
+        match &mut self.control {
+            Some(control) => {
+                tokio::join!(Box::pin(self.work.work(&stop)), Box::pin(control.work(&stop)));
+            }
+            None => self.work.work(&stop).await,
+        }
+        for device in self.registry.devices() {
+            let _ = device.shutdown().await;
+        }
+        self.work.settle().await;
+        if let Some(control) = &mut self.control {
+            control.settle().await;
+        }
+    }
+}
+
 /// What stays the same through all its boots.
 pub struct Machine {
     pub number: usize,
     pub runtime_type: String,
     pub colony_id: String,
-    pub key: PrivateKey,
-    pub id: Arc<str>,
+    pub work: Identity,
+    pub control: Option<Identity>,
     pub ppm: i64,
     pub lane: LaneSettings,
     pub disk: SimulatedDisk,
@@ -84,7 +141,7 @@ impl Machine {
         number: usize,
         runtime_type: String,
         colony_id: String,
-        (key, id): (PrivateKey, Arc<str>),
+        (work, control): (Identity, Option<Identity>),
         ppm: i64,
         poll_time: Duration,
         around: &Surroundings,
@@ -95,8 +152,8 @@ impl Machine {
             number,
             runtime_type,
             colony_id,
-            key,
-            id,
+            work,
+            control,
             ppm,
             lane: LaneSettings {
                 poll_time,
@@ -125,6 +182,15 @@ impl Machine {
         machine
     }
 
+    /// The ids of its runtimes.
+    pub fn runtimes(&self) -> Vec<String> {
+        let all = [Some(&self.work), self.control.as_ref()];
+        all.into_iter()
+            .flatten()
+            .map(|identity| identity.id.to_string())
+            .collect()
+    }
+
     /// All that it drives.
     pub fn outputs(&self) -> [Output; 2] {
         [LAMP, VALVE].map(|line| Output {
@@ -150,17 +216,12 @@ impl Machine {
         let ended = Arc::new(AtomicBool::new(false));
         {
             let _inside = idle.enter();
-            let Ok((mut worker, devices)) = self.assemble() else {
+            let Ok(lanes) = self.assemble() else {
                 return false;
             };
             let (stop, ended) = (stop.clone(), ended.clone());
-            // As `agent::service::Agent::run`.
             tokio::spawn(async move {
-                worker.work(&stop).await;
-                for device in &devices {
-                    let _ = device.shutdown().await;
-                }
-                worker.settle().await;
+                lanes.run(stop).await;
                 ended.store(true, Ordering::Relaxed);
             });
         }
@@ -169,7 +230,7 @@ impl Machine {
     }
 
     /// The agent's parts, wired as `agent::service` wires them.
-    fn assemble(&mut self) -> Result<(Worker, Vec<DeviceHandle>), OpenError> {
+    fn assemble(&mut self) -> Result<Lanes, OpenError> {
         let clock: SharedClock = self.clock.clone();
         let (journal, _) = Journal::open(
             Box::new(self.disk.storage()),
@@ -177,25 +238,42 @@ impl Machine {
             &journal::Machine::of(&format!("machine-id-{}", self.number)),
             Limits::default(),
         )?;
-        let transport = SimulatedTransport {
-            wire: self.wire.clone(),
-            world: self.world.clone(),
-            clock: self.clock.clone(),
-            machine: self.number,
-            caller: self.id.clone(),
-            only_arrival: self.broken == Some(Broken::LeaseFromArrival),
+        let registry = Arc::new(self.open_devices(&clock));
+        let shared = Shared::new(clock, Keeper::inline(journal));
+        let dice = std::sync::Mutex::new(self.dice.fork());
+        let random: Random = Arc::new(move || dice.lock().unwrap().fraction());
+        let worker = |role, enrolment, slots| {
+            let settings = LaneSettings {
+                slots,
+                ..self.lane.clone()
+            };
+            Worker::new(
+                role,
+                enrolment,
+                registry.clone(),
+                settings,
+                shared.clone(),
+                random.clone(),
+            )
         };
-        let client = Client::new(transport, Dialect::Runtime);
-        let runtime = Runtime {
-            name: format!("machine-{}", self.number),
-            runtime_type: self.runtime_type.clone(),
-            colony_id: self.colony_id.clone(),
-            ..Runtime::default()
-        };
-        let enrolment = Enrolment::new(client.with_key(self.key.clone()), None, runtime);
+        let work = worker(
+            Role::Work,
+            self.enrolment(&self.work, self.runtime_type.clone()),
+            1,
+        );
+        let control = self.control.as_ref().map(|identity| {
+            let enrolment = self.enrolment(identity, control_of(&self.runtime_type));
+            worker(Role::Control, enrolment, 8)
+        });
+        Ok(Lanes {
+            work,
+            control,
+            registry,
+        })
+    }
 
+    fn open_devices(&self, clock: &SharedClock) -> Registry {
         let mut registry = Registry::new();
-        let mut devices = Vec::new();
         for (output, name) in self.outputs().into_iter().zip(["lamp", "valve"]) {
             let settings = LampSettings::on_line(LineSpec::named(output.line));
             let device = Lamp::open(name, &settings, &self.board, clock.clone()).unwrap();
@@ -204,26 +282,34 @@ impl Machine {
                 output,
                 scene: self.scene.clone(),
             };
-            let device = owner::spawn(Box::new(watched), clock.clone());
+            let device = Pool::of_one(owner::spawn(Box::new(watched), clock.clone()));
             registry.add_device(&device, |_| Rules {
                 max_age: Some(Duration::from_secs(60)),
                 hazardous: name == "valve",
                 ..Rules::default()
             });
-            devices.push(device);
         }
+        registry
+    }
 
-        let dice = std::sync::Mutex::new(self.dice.fork());
-        let random = Arc::new(move || dice.lock().unwrap().fraction());
-        let worker = Worker::new(
-            Role::Work,
-            enrolment,
-            Arc::new(registry),
-            self.lane.clone(),
-            Shared::new(clock, Keeper::inline(journal)),
-            random,
-        );
-        Ok((worker, devices))
+    /// One identity's way to the server.
+    fn enrolment(&self, identity: &Identity, runtime_type: String) -> Enrolment {
+        let transport = SimulatedTransport {
+            wire: self.wire.clone(),
+            world: self.world.clone(),
+            clock: self.clock.clone(),
+            machine: self.number,
+            caller: identity.id.clone(),
+            only_arrival: self.broken == Some(Broken::LeaseFromArrival),
+        };
+        let client = Client::new(transport, Dialect::Runtime);
+        let runtime = Runtime {
+            name: format!("machine-{}", self.number),
+            runtime_type,
+            colony_id: self.colony_id.clone(),
+            ..Runtime::default()
+        };
+        Enrolment::new(client.with_key(identity.key.clone()), None, runtime)
     }
 
     /// Lets the agent do what it can do now.
@@ -243,7 +329,7 @@ impl Machine {
             number,
             self.runtime_type.clone(),
             self.colony_id.clone(),
-            (self.key.clone(), self.id.clone()),
+            (self.work.clone(), self.control.clone()),
             self.ppm,
             self.lane.poll_time,
             around,

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use outpost::agent::journal::Fault as DiskFault;
+use outpost::protocol::control::control_of;
+
 use super::dice::Dice;
 use super::hub::Shows;
-use outpost::agent::journal::Fault as DiskFault;
 
 /// All that happens in one run, but for the network's single packets.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub struct MachinePlan {
     pub ppm: i64,
     pub runtime_type: &'static str,
     pub poll_time: Duration,
+    /// Whether it has a control lane.
+    pub control: bool,
 }
 
 /// A process that will be submitted.
@@ -53,7 +57,7 @@ pub struct Work {
     pub max_exec_time: i64,
     pub max_retries: i64,
     pub max_wait_time: i64,
-    pub runtime_type: &'static str,
+    pub runtime_type: String,
     /// Only for this machine.
     pub only: Option<usize>,
 }
@@ -154,6 +158,7 @@ fn machines(dice: &mut Dice) -> Vec<MachinePlan> {
             ppm: ppm(dice),
             runtime_type: if shared || number == 0 { "porch" } else { "cellar" },
             poll_time: Duration::from_secs(dice.pick(&[2, 10, 30])),
+            control: dice.in_thousand(250),
         })
         .collect()
 }
@@ -163,6 +168,9 @@ fn work(dice: &mut Dice, machines: &[MachinePlan]) -> Vec<Work> {
     (0..count)
         .map(|_| {
             let machine = dice.below(machines.len() as u64) as usize;
+            if machines[machine].control && dice.in_thousand(200) {
+                return control(dice, machines[machine].runtime_type);
+            }
             if dice.in_thousand(250) {
                 return hazardous(dice, machine, machines[machine].runtime_type);
             }
@@ -183,7 +191,7 @@ fn work(dice: &mut Dice, machines: &[MachinePlan]) -> Vec<Work> {
                 max_exec_time,
                 max_retries: dice.pick(&[0, 1, 1, 2, 5]),
                 max_wait_time: dice.pick(&[-1, -1, 5, 20]),
-                runtime_type: machines[machine].runtime_type,
+                runtime_type: machines[machine].runtime_type.to_owned(),
                 only: dice.in_thousand(500).then_some(machine),
             }
         })
@@ -199,8 +207,22 @@ fn hazardous(dice: &mut Dice, machine: usize, runtime_type: &'static str) -> Wor
         max_exec_time: dice.pick(&[2, 5, 20]),
         max_retries: 0,
         max_wait_time: dice.pick(&[-1, 20]),
-        runtime_type,
+        runtime_type: runtime_type.to_owned(),
         only: Some(machine),
+    }
+}
+
+/// Work for a control lane: it stops or asks.
+fn control(dice: &mut Dice, runtime_type: &'static str) -> Work {
+    Work {
+        at: dice.millis(0, BUSY * 3 / 4),
+        func: dice.pick(&["lamp.off", "lamp.off", "valve.off", "lamp.state", "lamp.toggle"]),
+        args: vec![],
+        max_exec_time: dice.pick(&[-1, 2, 5]),
+        max_retries: 1,
+        max_wait_time: dice.pick(&[-1, 20]),
+        runtime_type: control_of(runtime_type),
+        only: None,
     }
 }
 

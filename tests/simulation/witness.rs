@@ -110,8 +110,8 @@ struct Line {
 /// Who watches.
 #[derive(Debug, Default)]
 pub struct Witness {
-    /// The runtime's id on each machine. Two are the same where a card was cloned.
-    runtimes: Vec<String>,
+    /// The ids of each machine's runtimes. Two machines have the same where a card was cloned.
+    runtimes: Vec<Vec<String>>,
     processes: BTreeMap<String, Process>,
     performed: Vec<Performed>,
     lines: BTreeMap<Output, Line>,
@@ -124,7 +124,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    pub fn new(runtimes: Vec<String>) -> Self {
+    pub fn new(runtimes: Vec<Vec<String>>) -> Self {
         Witness {
             runtimes,
             ..Witness::default()
@@ -139,9 +139,9 @@ impl Witness {
         self.violations.push(Violation { at, kind, text });
     }
 
-    /// A machine more, with a runtime's id that may be known already.
-    pub fn add_machine(&mut self, runtime: String) {
-        self.runtimes.push(runtime);
+    /// A machine more, with runtimes that may be known already.
+    pub fn add_machine(&mut self, runtimes: Vec<String>) {
+        self.runtimes.push(runtimes);
     }
 
     /// Learns of a submitted process.
@@ -305,7 +305,7 @@ impl Witness {
         let attempts = &self.processes.get(process)?.attempts;
         attempts
             .iter()
-            .rposition(|attempt| attempt.runtime == self.runtimes[machine])
+            .rposition(|attempt| self.runtimes[machine].contains(&attempt.runtime))
     }
 
     fn edge(&mut self, at: Moment, output: Output, level: Level, cause: Cause) {
@@ -375,12 +375,11 @@ impl Witness {
 
     /// The server told a machine that a process is still its own.
     pub fn asked(&mut self, process: &str, machine: usize, now: Moment) {
-        let runtime = self.runtimes[machine].clone();
+        let runtimes = &self.runtimes[machine];
         if let Some(process) = self.processes.get_mut(process)
-            && process
-                .attempts
-                .last()
-                .is_some_and(|attempt| attempt.over.is_none() && attempt.runtime == runtime && !process.done)
+            && process.attempts.last().is_some_and(|attempt| {
+                attempt.over.is_none() && runtimes.contains(&attempt.runtime) && !process.done
+            })
         {
             process.asked.insert(machine, now);
         }

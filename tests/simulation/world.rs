@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost::client::{TransportError, Unreachable};
+use outpost::protocol::control::control_of;
 use outpost::protocol::model::{Colony, Conditions, ProcessSpec, Runtime};
-use outpost::protocol::{self, Answer, PrivateKey};
+use outpost::protocol::{self, Answer};
 use tokio::sync::oneshot;
 
 use super::clock::{Moment, SimulatedClock, WorldTime};
 use super::dice::Dice;
 use super::fence::Broken;
 use super::hub::SimulatedHub;
-use super::machine::{Machine, Surroundings};
+use super::machine::{Identity, Machine, Surroundings};
 use super::net::{Reply, Request, Sent, Wire};
 use super::plan::{Fault, Plan, Work};
 use super::scene::{Performance, Scene};
@@ -168,7 +169,10 @@ impl World {
                     number,
                     machine.runtime_type.to_owned(),
                     COLONY.to_owned(),
-                    key(number),
+                    (
+                        Identity::of(2 * number),
+                        machine.control.then(|| Identity::of(2 * number + 1)),
+                    ),
                     machine.ppm,
                     machine.poll_time,
                     &around,
@@ -193,7 +197,7 @@ impl World {
             hub_timer: None,
             timers: vec![None; machines.len()],
             partitions: vec![None; machines.len()],
-            witness: Witness::new(machines.iter().map(|machine| machine.id.to_string()).collect()),
+            witness: Witness::new(machines.iter().map(Machine::runtimes).collect()),
             machines,
             around,
             time,
@@ -232,6 +236,9 @@ impl World {
         for machine in 0..self.machines.len() {
             let (id, runtime_type) = self.identity(machine);
             assert!(self.add_runtime(&id, &runtime_type));
+            if let Some(control) = self.machines[machine].control.clone() {
+                assert!(self.add_runtime(&control.id, &control_of(&runtime_type)));
+            }
             let pause = self.dice.millis(0, 50);
             self.after(pause, Event::Repair(Repair::Start(machine)));
         }
@@ -246,7 +253,7 @@ impl World {
 
     fn identity(&self, machine: usize) -> (String, String) {
         let machine = &self.machines[machine];
-        (machine.id.to_string(), machine.runtime_type.clone())
+        (machine.work.id.to_string(), machine.runtime_type.clone())
     }
 
     /// The colony's owner lets a runtime in. False: not now.
@@ -625,7 +632,9 @@ impl World {
     }
 
     fn spec(&self, work: &Work) -> ProcessSpec {
-        let only = work.only.map(|machine| self.machines[machine].id.to_string());
+        let only = work
+            .only
+            .map(|machine| self.machines[machine].work.id.to_string());
         ProcessSpec {
             func: work.func.to_owned(),
             args: Some(work.args.clone()),
@@ -747,7 +756,7 @@ impl World {
         }
         let number = self.machines.len();
         let clone = self.machines[machine].clone_card(number, &self.around);
-        self.witness.add_machine(clone.id.to_string());
+        self.witness.add_machine(clone.runtimes());
         self.machines.push(clone);
         self.timers.push(None);
         self.partitions.push(None);
@@ -832,11 +841,4 @@ fn reset() -> TransportError {
     TransportError::Lost {
         reason: "reset".to_owned(),
     }
-}
-
-/// A machine's key and the id that goes with it.
-fn key(machine: usize) -> (PrivateKey, Arc<str>) {
-    let key = PrivateKey::from_hex(&format!("{:02x}", 0x41 + machine).repeat(32)).unwrap();
-    let id = key.id().into();
-    (key, id)
 }
