@@ -57,8 +57,21 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Runs the schedules of `seeds`, until enough of them failed or, if only `first` is wanted, the first one did.
-pub fn run(seeds: impl IntoIterator<Item = u64>, broken: Option<Broken>, first: bool) -> Tally {
+/// Runs the schedules of `seeds`: until enough of them failed.
+pub fn run(seeds: impl IntoIterator<Item = u64>) -> Tally {
+    run_until(seeds, None, |tally| tally.failed.len() >= ENOUGH)
+}
+
+/// Runs the schedules of `seeds` on a broken fence, until a promise of that kind was broken.
+pub fn run_broken(seeds: impl IntoIterator<Item = u64>, broken: Broken, wanted: Kind) -> Tally {
+    run_until(seeds, Some(broken), |tally| tally.kinds().contains_key(&wanted))
+}
+
+fn run_until(
+    seeds: impl IntoIterator<Item = u64>,
+    broken: Option<Broken>,
+    is_enough: impl Fn(&Tally) -> bool + Sync,
+) -> Tally {
     let seeds: Vec<u64> = seeds.into_iter().collect();
     let started = Instant::now();
     let tally = Mutex::new(Tally::default());
@@ -82,8 +95,7 @@ pub fn run(seeds: impl IntoIterator<Item = u64>, broken: Option<Broken>, first: 
                     if let Some(violation) = outcome.violations.into_iter().next() {
                         tally.failed.insert(seed, violation);
                     }
-                    let failed = tally.failed.len();
-                    if failed >= ENOUGH || (first && failed > 0) {
+                    if is_enough(&tally) {
                         enough.store(true, Ordering::Relaxed);
                     }
                 }
