@@ -17,8 +17,7 @@ use outpost::clock::SharedClock;
 use outpost::device::command::Pool;
 use outpost::device::gpio::{LineSpec, SimulatedBoard};
 use outpost::device::lamp::{Lamp, LampSettings};
-use outpost::device::{Cancellation, owner};
-use outpost::protocol::PrivateKey;
+use outpost::device::{Cancellation, Contact, Hardware, owner};
 use outpost::protocol::control::control_of;
 use outpost::protocol::dialect::Dialect;
 use outpost::protocol::model::Runtime;
@@ -35,31 +34,18 @@ pub const LAMP: &str = "GPIO17";
 /// The line of every machine's hazardous device.
 pub const VALVE: &str = "GPIO27";
 
-/// A key and the id that goes with it.
+/// One of an agent's runtimes.
 #[derive(Clone)]
 pub struct Identity {
-    pub key: PrivateKey,
     pub id: Arc<str>,
 }
 
 impl Identity {
     /// The identity of a small number.
     pub fn of(number: usize) -> Self {
-        thread_local! {
-            // Deriving a public key takes longer than many a schedule.
-            static MADE: std::cell::RefCell<std::collections::BTreeMap<usize, Identity>> = const {
-                std::cell::RefCell::new(std::collections::BTreeMap::new())
-            };
+        Identity {
+            id: format!("{number:064x}").into(),
         }
-        MADE.with_borrow_mut(|made| {
-            made.entry(number)
-                .or_insert_with(|| {
-                    let key = PrivateKey::from_hex(&format!("{:02x}", 0x41 + number).repeat(32)).unwrap();
-                    let id = key.id().into();
-                    Identity { key, id }
-                })
-                .clone()
-        })
     }
 }
 
@@ -88,6 +74,9 @@ impl Lanes {
         }
     }
 }
+
+/// The simulated hub takes a caller's word for who it is (see [`super::hub`]): signing would take most of the time.
+const UNSIGNED: &str = "00";
 
 /// What stays the same through all its boots.
 pub struct Machine {
@@ -238,8 +227,9 @@ impl Machine {
             &journal::Machine::of(&format!("machine-id-{}", self.number)),
             Limits::default(),
         )?;
-        let registry = Arc::new(self.open_devices(&clock));
-        let shared = Shared::new(clock, Keeper::inline(journal));
+        let contact = Contact::new(clock.now());
+        let registry = Arc::new(self.open_devices(&clock, &contact));
+        let shared = Shared::new(clock, Keeper::inline(journal), contact);
         let dice = std::sync::Mutex::new(self.dice.fork());
         let random: Random = Arc::new(move || dice.lock().unwrap().fraction());
         let worker = |role, enrolment, slots| {
@@ -272,11 +262,16 @@ impl Machine {
         })
     }
 
-    fn open_devices(&self, clock: &SharedClock) -> Registry {
+    fn open_devices(&self, clock: &SharedClock, contact: &Contact) -> Registry {
+        let hardware = Hardware {
+            gpio: Some(Arc::new(self.board.clone())),
+            contact: contact.clone(),
+            ..Hardware::new(clock.clone())
+        };
         let mut registry = Registry::new();
         for (output, name) in self.outputs().into_iter().zip(["lamp", "valve"]) {
             let settings = LampSettings::on_line(LineSpec::named(output.line));
-            let device = Lamp::open(name, &settings, &self.board, clock.clone()).unwrap();
+            let device = Lamp::open(name, &settings, &hardware).unwrap();
             let watched = Watched {
                 device,
                 output,
@@ -309,7 +304,11 @@ impl Machine {
             colony_id: self.colony_id.clone(),
             ..Runtime::default()
         };
-        Enrolment::new(client.with_key(identity.key.clone()), None, runtime)
+        Enrolment::new(
+            client.with_signer(identity.id.to_string(), |_| UNSIGNED.to_owned()),
+            None,
+            runtime,
+        )
     }
 
     /// Lets the agent do what it can do now.

@@ -194,6 +194,25 @@ impl<D: Device> Device for Watched<D> {
         result
     }
 
+    async fn tend(&mut self) -> Result<(), DeviceError> {
+        self.device.tend().await
+    }
+
+    fn latched(&self) -> Option<String> {
+        self.device.latched()
+    }
+
+    fn is_local_output(&self) -> bool {
+        self.device.is_local_output()
+    }
+
+    async fn stop(&mut self) -> Result<(), DeviceError> {
+        self.scene.drive(&self.output, Cause::Safe);
+        let result = self.device.stop().await;
+        self.scene.drive(&self.output, Cause::Other);
+        result
+    }
+
     async fn make_safe(&mut self) -> Result<(), DeviceError> {
         self.scene.drive(&self.output, Cause::Safe);
         let result = self.device.make_safe().await;

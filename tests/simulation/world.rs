@@ -170,8 +170,8 @@ impl World {
                     machine.runtime_type.to_owned(),
                     COLONY.to_owned(),
                     (
-                        Identity::of(2 * number),
-                        machine.control.then(|| Identity::of(2 * number + 1)),
+                        Identity::of(2 * number + 1),
+                        machine.control.then(|| Identity::of(2 * number + 2)),
                     ),
                     machine.ppm,
                     machine.poll_time,
