@@ -31,7 +31,9 @@ use witness::Kind;
 use world::World;
 
 /// Seeds that once failed; what they found is written beside them.
-const REGRESSIONS: &[u64] = &[];
+/// - 21957, 52868, 63929: the witness blamed an attempt whose runtime had been deleted.
+/// - 58032, 93831: a step of the server's clock behind a late answer (see `HUB_STEPS` in plan.rs).
+const REGRESSIONS: &[u64] = &[21957, 52868, 58032, 63929, 93831];
 
 /// What the witness must say of each broken fence, and some seeds among which one makes it say so.
 const BREAKS: [(Broken, Kind, std::ops::Range<u64>); 4] = [

@@ -205,11 +205,17 @@ impl Witness {
         }
     }
 
-    /// Nothing that a process's unfinished verb drives may still be driven once its attempt is over.
+    /// Nothing that a process's unfinished verb drives may still be driven once its attempt is over, unless somebody had
+    /// deleted what the attempt needs: nobody tells the agent.
     fn check_unfinished(&mut self, id: &str, now: Moment, runs: &impl Fn(usize) -> bool) {
         let found = self.lines.iter().find_map(|(output, line)| {
             let holder = &self.performed[line.holder?];
-            let unfinished = line.level == Level::On && holder.ended.is_none() && holder.process == id;
+            let attempts = &self.processes.get(&holder.process)?.attempts;
+            let over = attempts[holder.attempt?].over;
+            let unfinished = line.level == Level::On
+                && holder.ended.is_none()
+                && holder.process == id
+                && over.is_some_and(|(_, over)| over != Over::Deleted);
             (unfinished && runs(output.machine)).then(|| output.clone())
         });
         if let Some(output) = found {
