@@ -48,6 +48,7 @@ pub(super) async fn deliver(lane: Arc<Lane>, caller: Caller) {
             }
             (None, Some(due)) => {
                 tokio::select! {
+                    biased;
                     _ = changes.changed() => {}
                     () = lane.clock.sleep_until(due) => {}
                 }
@@ -105,6 +106,7 @@ pub(super) async fn drained(lane: &Lane, deadline: BootTime) -> usize {
             return left;
         }
         tokio::select! {
+            biased;
             _ = changes.changed() => {}
             () = lane.clock.sleep_until(deadline) => {}
         }

@@ -397,6 +397,7 @@ impl Worker {
             .lost_until
             .map_or(self.reconcile_at, |until| until.min(self.reconcile_at));
         tokio::select! {
+            biased;
             Some(job) = self.jobs.join_next() => log_lost_job(job),
             _ = changes.changed() => {}
             _ = frees.changed() => {}

@@ -69,10 +69,16 @@ impl Client {
 
     /// Calls signed with `key`.
     pub fn with_key(&self, key: PrivateKey) -> Caller {
+        self.with_signer(key.id(), move |text| key.sign(text))
+    }
+
+    /// Calls signed by `sign`, which is given the text and answers as [`PrivateKey::sign`] does for the key that has this
+    /// id: for keys that are kept elsewhere, and for servers that ask for no signature.
+    pub fn with_signer(&self, id: String, sign: impl Fn(&str) -> String + Send + Sync + 'static) -> Caller {
         Caller {
             client: self.clone(),
-            id: key.id(),
-            key,
+            id,
+            sign: Arc::new(sign),
             resend: Resend::Never,
         }
     }
@@ -140,11 +146,14 @@ impl Client {
     }
 }
 
-/// Somebody who asks: a client and a key. Cheap to clone.
+/// What signs a text.
+type Signer = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// Somebody who asks: a client and who signs. Cheap to clone.
 #[derive(Clone)]
 pub struct Caller {
     client: Client,
-    key: PrivateKey,
+    sign: Signer,
     id: String,
     resend: Resend,
 }
@@ -176,7 +185,7 @@ impl Caller {
     pub async fn ask(&self, request: &Request) -> Result<Timed<Answer>, ClientError> {
         let kind = request.kind();
         let payload = self.client.dialect.encode_request(request);
-        let envelope = Envelope::seal(&self.key, self.client.dialect.payload_type(kind), &payload);
+        let envelope = Envelope::seal_by(&*self.sign, self.client.dialect.payload_type(kind), &payload);
         let body = Bytes::from(envelope.to_bytes());
         let wait = calls::server_may_wait(request);
         let first = self.client.ask(kind, body.clone(), wait).await;

@@ -23,9 +23,14 @@ pub struct Envelope {
 impl Envelope {
     /// Signs a payload.
     pub fn seal(key: &PrivateKey, payload_type: &str, payload: &[u8]) -> Self {
+        Envelope::seal_by(|text| key.sign(text), payload_type, payload)
+    }
+
+    /// Has a payload signed by `sign`, which answers as [`PrivateKey::sign`].
+    pub fn seal_by(sign: impl FnOnce(&str) -> String, payload_type: &str, payload: &[u8]) -> Self {
         let payload = base64::encode(payload);
         Envelope {
-            signature: key.sign(&payload),
+            signature: sign(&payload),
             payload_type: payload_type.to_owned(),
             payload,
         }

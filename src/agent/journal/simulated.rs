@@ -125,6 +125,28 @@ impl SimulatedDisk {
         }
     }
 
+    /// Another disk with the same files, all of them durable: a cloned card.
+    #[must_use]
+    pub fn duplicate(&self) -> SimulatedDisk {
+        let disk = self.disk();
+        let copy = SimulatedDisk::new(disk.random.0);
+        {
+            let mut new = copy.disk();
+            for (name, &at) in &disk.seen {
+                let bytes = disk.contents[at].seen.clone();
+                let number = new.contents.len();
+                new.contents.push(Content {
+                    durable: bytes.clone(),
+                    seen: bytes,
+                    unsynced: Vec::new(),
+                });
+                new.seen.insert(name.clone(), number);
+                new.durable.insert(name.clone(), number);
+            }
+        }
+        copy
+    }
+
     /// How many operations that could change something (all but reading) were asked for.
     pub fn operations(&self) -> u64 {
         self.disk().operations
@@ -439,6 +461,25 @@ mod tests {
         disk.restart();
         assert!(storage.create("b").is_err(), "a program of before the cut");
         assert!(disk.storage().create("b").is_ok());
+    }
+
+    #[test]
+    fn a_duplicate_has_what_was_there_and_goes_its_own_way() {
+        let disk = SimulatedDisk::new(1);
+        let mut storage = disk.storage();
+        storage.create("a").unwrap();
+        storage.append("a", b"1").unwrap();
+        let copy = disk.duplicate();
+        storage.append("a", b"2").unwrap();
+        copy.storage().append("a", b"3").unwrap();
+        copy.cut();
+        copy.restart();
+        let content = copy.content("a").unwrap();
+        assert!(
+            content == b"1" || content == b"13",
+            "what it had was durable: {content:?}"
+        );
+        assert_eq!(disk.content("a").unwrap(), b"12");
     }
 
     #[test]

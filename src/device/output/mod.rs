@@ -387,6 +387,7 @@ impl Output {
             }
         };
         tokio::select! {
+            biased;
             () = alarm => {}
             () = group => {}
             () = word => {}

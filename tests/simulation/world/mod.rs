@@ -1,0 +1,459 @@
+//! The world: one queue of events, one thread, no real time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outpost::client::{TransportError, Unreachable};
+use outpost::protocol::control::control_of;
+use outpost::protocol::model::{Colony, Conditions, ProcessSpec, Runtime};
+use outpost::protocol::{self, Answer};
+use tokio::sync::oneshot;
+
+use crate::clock::{Moment, SimulatedClock, WorldTime};
+use crate::dice::Dice;
+use crate::fence::Broken;
+use crate::hub::SimulatedHub;
+use crate::machine::{Identity, Machine, Surroundings};
+use crate::net::{Reply, Request, Sent, Wire};
+use crate::plan::{Fault, Plan, Work};
+use crate::scene::{Performance, Scene};
+use crate::witness::{REACTION, Violation, Witness};
+
+/// Says what happens, where somebody wants to read it.
+macro_rules! note {
+    ($world:expr, $($what:tt)+) => {
+        if let Some(log) = &mut $world.log {
+            log.push(format!("{} {}", $world.now, format_args!($($what)+)));
+        }
+    };
+}
+
+mod faults;
+mod network;
+
+/// How long all processes may take to end once nothing goes wrong any more. Lost assignments without a lease are found
+/// by the rare reconcile, every five minutes.
+const PATIENCE: Duration = Duration::from_secs(1500);
+/// How long somebody who is refused waits until the next attempt.
+const AGAIN: Duration = Duration::from_millis(400);
+
+const SERVER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const COLONY: &str = "c010000000000000000000000000000000000000000000000000000000000000";
+const SUBMITTER: &str = "5000000000000000000000000000000000000000000000000000000000000000";
+
+/// What happens.
+#[derive(Debug)]
+enum Event {
+    /// A timer on a machine.
+    Timer(usize),
+    /// A deadline of the hub.
+    HubTimer,
+    /// A request reaches the hub.
+    Arrive(Arriving),
+    /// An answer, or its absence, reaches whoever asked.
+    Reach(u64, Reply),
+    /// The hub notices that nobody waits any more.
+    HangUp(u64),
+    Submit(usize),
+    Fault(Fault),
+    /// Something that was broken is repaired.
+    Repair(Repair),
+    /// The witness looks at an output again.
+    CheckSafe(Performance),
+    CheckThawed(usize),
+}
+
+#[derive(Debug)]
+enum Repair {
+    Start(usize),
+    Thaw(usize),
+    PowerOn(usize),
+    Connect(usize),
+    HubUp { reboot: bool },
+    Disk(usize),
+    HubDisk,
+    AddRuntime(usize),
+}
+
+#[derive(Debug)]
+struct Arriving {
+    id: u64,
+    machine: usize,
+    caller: Arc<str>,
+    sent: Moment,
+    kind: protocol::Kind,
+    request: protocol::Request,
+    /// A copy that the network made.
+    copy: bool,
+}
+
+/// A request on its way.
+struct Flying {
+    machine: usize,
+    kind: protocol::Kind,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// How a machine is cut off.
+#[derive(Debug, Clone, Copy)]
+struct Partition {
+    silent: bool,
+}
+
+/// What came of a schedule.
+#[derive(Debug)]
+pub struct Outcome {
+    pub violations: Vec<Violation>,
+    pub log: Vec<String>,
+    pub requests: u64,
+    pub edges: usize,
+    pub events: u64,
+}
+
+pub struct World {
+    plan: Plan,
+    time: WorldTime,
+    now: Moment,
+    queue: BTreeMap<(Moment, u64), Event>,
+    scheduled: u64,
+    dice: Dice,
+    hub: SimulatedHub,
+    hub_boots: u32,
+    hub_timer: Option<Moment>,
+    machines: Vec<Machine>,
+    timers: Vec<Option<Moment>>,
+    partitions: Vec<Option<Partition>>,
+    around: Surroundings,
+    flying: BTreeMap<u64, Flying>,
+    copies: u64,
+    requests: u64,
+    events: u64,
+    witness: Witness,
+    submitted: usize,
+    broken: Option<Broken>,
+    /// For those who are lied to: what was assigned to which machine, as it was told.
+    assigned: BTreeMap<(usize, String), Vec<protocol::model::Process>>,
+    log: Option<Vec<String>>,
+}
+
+impl World {
+    /// Runs a whole schedule; with a log if somebody wants to read it.
+    pub fn run(plan: &Plan, broken: Option<Broken>, with_log: bool) -> Outcome {
+        let mut world = World::new(plan.clone(), broken, with_log);
+        world.begin();
+        world.go_on();
+        world.witness.finish(world.now);
+        Outcome {
+            violations: world.witness.violations().to_vec(),
+            log: world.log.take().unwrap_or_default(),
+            requests: world.requests,
+            edges: world.witness.edges,
+            events: world.events,
+        }
+    }
+
+    fn new(plan: Plan, broken: Option<Broken>, with_log: bool) -> Self {
+        let mut dice = Dice::new(plan.seed).fork();
+        let time = WorldTime::default();
+        time.set(Moment(1_000_000_000));
+        let around = Surroundings {
+            world: time.clone(),
+            wire: Wire::default(),
+            scene: Scene::new(&time),
+            broken,
+        };
+        let machines: Vec<Machine> = plan
+            .machines
+            .iter()
+            .enumerate()
+            .map(|(number, machine)| {
+                Machine::new(
+                    number,
+                    machine.runtime_type.to_owned(),
+                    COLONY.to_owned(),
+                    (
+                        Identity::of(2 * number + 1),
+                        machine.control.then(|| Identity::of(2 * number + 2)),
+                    ),
+                    machine.ppm,
+                    machine.poll_time,
+                    &around,
+                    dice.fork(),
+                )
+            })
+            .collect();
+        let hub_clock = SimulatedClock::boot(
+            &time,
+            Duration::from_secs(100),
+            plan.hub_ppm,
+            "hub-boot-1".to_owned(),
+        );
+        let hub = SimulatedHub::start(Default::default(), SERVER.to_owned(), hub_clock, plan.shows);
+        World {
+            now: time.now(),
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            dice,
+            hub,
+            hub_boots: 1,
+            hub_timer: None,
+            timers: vec![None; machines.len()],
+            partitions: vec![None; machines.len()],
+            witness: Witness::new(machines.iter().map(Machine::runtimes).collect()),
+            machines,
+            around,
+            time,
+            flying: BTreeMap::new(),
+            copies: 0,
+            requests: 0,
+            events: 0,
+            submitted: 0,
+            broken,
+            assigned: BTreeMap::new(),
+            log: with_log.then(Vec::new),
+            plan,
+        }
+    }
+
+    fn at(&mut self, at: Moment, event: Event) {
+        self.scheduled += 1;
+        self.queue.insert((at.max(self.now), self.scheduled), event);
+    }
+
+    fn after(&mut self, span: Duration, event: Event) {
+        self.at(self.now.after(span), event);
+    }
+
+    /// The colony as its owner has set it up, the agents started, the plan in the queue.
+    fn begin(&mut self) {
+        let colony = Colony {
+            id: COLONY.to_owned(),
+            name: "home".to_owned(),
+        };
+        self.hub
+            .ask(SERVER, protocol::Request::AddColony(Some(colony)))
+            .unwrap()
+            .unwrap();
+        assert!(self.add_runtime(SUBMITTER, "submitter"));
+        for machine in 0..self.machines.len() {
+            let (id, runtime_type) = self.identity(machine);
+            assert!(self.add_runtime(&id, &runtime_type));
+            if let Some(control) = self.machines[machine].control.clone() {
+                assert!(self.add_runtime(&control.id, &control_of(&runtime_type)));
+            }
+            let pause = self.dice.millis(0, 50);
+            self.after(pause, Event::Repair(Repair::Start(machine)));
+        }
+        for number in 0..self.plan.work.len() {
+            let at = self.plan.work[number].at;
+            self.after(at, Event::Submit(number));
+        }
+        for (at, fault) in self.plan.faults.clone() {
+            self.after(at, Event::Fault(fault));
+        }
+    }
+
+    fn identity(&self, machine: usize) -> (String, String) {
+        let machine = &self.machines[machine];
+        (machine.work.id.to_string(), machine.runtime_type.clone())
+    }
+
+    /// The colony's owner lets a runtime in. False: not now.
+    fn add_runtime(&mut self, id: &str, runtime_type: &str) -> bool {
+        let runtime = Runtime {
+            id: id.to_owned(),
+            runtime_type: runtime_type.to_owned(),
+            colony_id: COLONY.to_owned(),
+            ..Runtime::default()
+        };
+        let added = self.hub.ask(COLONY, protocol::Request::AddRuntime(runtime));
+        let approve = protocol::Request::ApproveRuntime {
+            runtime_id: id.to_owned(),
+        };
+        let known = matches!(added, Some(Ok(_) | Err(protocol::Refusal::Duplicate { .. })));
+        let approved = known && matches!(self.hub.ask(COLONY, approve), Some(Ok(_)));
+        self.after_hub();
+        approved
+    }
+
+    /// Until everything ended or nobody has patience any more.
+    fn go_on(&mut self) {
+        let calm = Moment(1_000_000_000).after(self.plan.calm);
+        let end = calm.after(PATIENCE);
+        while let Some(((at, _), event)) = self.queue.pop_first() {
+            if at > end {
+                return;
+            }
+            self.now = at;
+            self.time.set(at);
+            self.events += 1;
+            self.happen(event);
+            let quiet = self.now > calm && self.submitted == self.plan.work.len() && self.witness.all_done();
+            if quiet || !self.witness.violations().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Timer(machine) => {
+                if self.timers[machine] == Some(self.now) {
+                    self.timers[machine] = None;
+                    self.run_machine(machine);
+                }
+            }
+            Event::HubTimer => {
+                if self.hub_timer == Some(self.now) {
+                    self.hub_timer = None;
+                    self.hub.wake();
+                    self.after_hub();
+                }
+            }
+            Event::Arrive(arriving) => self.arrive(arriving),
+            Event::Reach(id, reply) => self.reach(id, reply),
+            Event::HangUp(id) => {
+                self.hub.hang_up(id);
+                self.after_hub();
+            }
+            Event::Submit(number) => self.submit(number),
+            Event::Fault(fault) => self.break_something(fault),
+            Event::Repair(repair) => self.repair(repair),
+            Event::CheckSafe(performance) => {
+                let able = self.able();
+                self.witness
+                    .check_safe(performance, self.now, |machine| able[machine]);
+            }
+            Event::CheckThawed(machine) => {
+                let able = self.able();
+                self.witness.thawed(machine, self.now, |machine| able[machine]);
+            }
+        }
+    }
+
+    /// Which machines' agents can act now.
+    fn able(&self) -> Vec<bool> {
+        self.machines
+            .iter()
+            .map(|machine| machine.agent.is_some() && !machine.frozen)
+            .collect()
+    }
+
+    // ---- machines
+
+    fn run_machine(&mut self, machine: usize) {
+        self.machines[machine].run();
+        self.after_run(machine);
+    }
+
+    /// Takes what a machine did.
+    fn after_run(&mut self, machine: usize) {
+        for (at, seen) in self.around.scene.take() {
+            note!(self, "{seen:?}");
+            if let Some(performance) = self.witness.saw(at, seen) {
+                self.after(REACTION, Event::CheckSafe(performance));
+            }
+        }
+        if self.machines[machine].disk.is_off() && !self.machines[machine].is_off {
+            note!(self, "machine {machine}: the power went while it wrote");
+            self.witness.cut_in_write(machine, self.now);
+            let off = self.machines[machine].off_for;
+            self.cut_power(machine, off);
+            return;
+        }
+        for sent in self.around.wire.take() {
+            match sent {
+                Sent::Request(request) => self.send(request),
+                Sent::HungUp(id) => self.hung_up(id),
+            }
+        }
+        if self.machines[machine].collect() {
+            note!(self, "machine {machine}: the agent has ended");
+        }
+        self.set_timer(machine);
+    }
+
+    fn set_timer(&mut self, machine: usize) {
+        let able = self.machines[machine].agent.is_some() && !self.machines[machine].frozen;
+        let next = self.machines[machine].clock.next_timer().filter(|_| able);
+        let Some(next) = next else {
+            self.timers[machine] = None;
+            return;
+        };
+        // Timers are late, never early.
+        let late = match self.dice.below(20) {
+            0 => self.dice.between(0, 30_000_000),
+            _ => self.dice.between(0, 1_000_000),
+        };
+        let next = next.max(self.now);
+        let planned = self.timers[machine];
+        if planned.is_some_and(|planned| planned >= next && planned.0 <= next.0 + 30_000_000) {
+            return;
+        }
+        let at = Moment(next.0 + late);
+        self.timers[machine] = Some(at);
+        self.at(at, Event::Timer(machine));
+    }
+
+    // ---- the hub
+
+    /// Takes what the hub did.
+    fn after_hub(&mut self) {
+        for (id, answer) in self.hub.answers() {
+            self.answered(id, answer);
+        }
+        let able = self.able();
+        self.witness
+            .look(self.hub.ledger(), self.now, |machine| able[machine]);
+        let next = self.hub.next_wakeup().map(|next| next.max(self.now));
+        if let Some(next) = next
+            && self.hub_timer.is_none_or(|planned| planned != next)
+        {
+            self.hub_timer = Some(next);
+            self.at(next, Event::HubTimer);
+        }
+    }
+
+    fn submit(&mut self, number: usize) {
+        let work = self.plan.work[number].clone();
+        let spec = self.spec(&work);
+        let answer = self.hub.ask(SUBMITTER, protocol::Request::Submit(Box::new(spec)));
+        match answer {
+            Some(Ok(Answer::Process(process))) => {
+                note!(self, "work {number} submitted as {}", process.id);
+                self.submitted += 1;
+                self.witness
+                    .submitted(&process.id, number, work.func, work.max_exec_time);
+                self.after_hub();
+            }
+            _ => self.after(AGAIN, Event::Submit(number)),
+        }
+    }
+
+    fn spec(&self, work: &Work) -> ProcessSpec {
+        let only = work
+            .only
+            .map(|machine| self.machines[machine].work.id.to_string());
+        ProcessSpec {
+            func: work.func.to_owned(),
+            args: Some(work.args.clone()),
+            max_wait_time: work.max_wait_time,
+            max_exec_time: work.max_exec_time,
+            max_retries: work.max_retries,
+            conditions: Conditions {
+                colony_id: COLONY.to_owned(),
+                runtime_type: work.runtime_type.to_owned(),
+                runtime_ids: only.into_iter().collect(),
+                ..Conditions::default()
+            },
+            ..ProcessSpec::default()
+        }
+    }
+}
+
+fn reset() -> TransportError {
+    TransportError::Lost {
+        reason: "reset".to_owned(),
+    }
+}
