@@ -1,10 +1,11 @@
 //! The journal of attempts: whatever lies on the disk, it is opened or refused, and what was opened stays.
 
 use outpost::agent::journal::{
-    Attempt, Begun, Effect, Health, Journal, Limits, Machine, Moment, OpenError, PeekError, SimulatedDisk,
+    Attempt, Begun, Health, Journal, Limits, Machine, Moment, OpenError, PeekError, Role, SimulatedDisk,
     State, Storage, peek,
 };
 use outpost::clock::BootTime;
+use outpost::device::Effect;
 use outpost::protocol::Time;
 
 /// The first byte says what the others are: a file, or bodies of frames that get right checksums (which nothing finds by
@@ -154,6 +155,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 fn begun() -> Begun {
     Begun {
+        role: Role::Work,
         attempt: Attempt {
             process_id: "ab".repeat(32),
             retries: 0,
