@@ -3,7 +3,7 @@
 //!
 //! Nothing here waits, asks or acts: it is told what happened and when, and says what is to be done.
 //!
-//! - [`refusal`]: what is asked of work before anything else (2, 3).
+//! - [`refusal()`]: what is asked of work before anything else (2, 3).
 //! - [`Guard`]: one attempt from its assignment to its end: journal, confirm, check the lease, act, supervise (3).
 //! - [`verdict`]: what follows from an end (5).
 //! - [`after_a_crash`]: what follows where nobody saw the end (5).
@@ -86,7 +86,7 @@ impl fmt::Display for Attempt {
 /// How long a lease lasts; `None`: no lease, and a verb's own longest time takes its place (2).
 ///
 /// Zero and everything below −1 are no lease either: the originals kill such a process within a second, so
-/// [`refusal`] lets only verbs through that may be cut off anywhere.
+/// [`refusal()`] lets only verbs through that may be cut off anywhere.
 pub fn lease_length(max_exec_time: i64) -> Option<Duration> {
     u64::try_from(max_exec_time)
         .ok()
