@@ -86,7 +86,7 @@ impl fmt::Display for Attempt {
 /// How long a lease lasts; `None`: no lease, and a verb's own longest time takes its place (2).
 ///
 /// Zero and everything below −1 are no lease either: the originals kill such a process within a second, so
-/// [`refusal`] lets only verbs through that may be cut off anywhere.
+/// [`refusal()`] lets only verbs through that may be cut off anywhere.
 pub fn lease_length(max_exec_time: i64) -> Option<Duration> {
     u64::try_from(max_exec_time)
         .ok()
