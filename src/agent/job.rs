@@ -13,8 +13,9 @@ use super::answers;
 use super::delivery;
 use super::fence::{Action, Attempt, Close, Ending, Event, Guard, Lease, Plan, SUPERVISED, Seen, Verdict};
 use super::health::Working;
-use super::journal::{Begun, MAX_REASON, Record, Refusal, Refused};
+use super::journal::{Begun, Record, Refusal, Refused};
 use super::lane::{End, Lane};
+use super::metrics::RefusalReason;
 use super::registry::Function;
 use crate::client::Caller;
 use crate::clock::BootTime;
@@ -87,7 +88,9 @@ impl Job {
             lease: self.lease,
             time_to_safe: self.function.device.time_to_safe(),
             confirm: self.function.rules.guards(verb),
-            supervise: (verb.max_time > SUPERVISED).then_some(self.supervise),
+            // What waits for a busy device is no shorter for the server.
+            supervise: (verb.max_time + self.function.rules.queue_wait > SUPERVISED)
+                .then_some(self.supervise),
         }
     }
 
@@ -165,8 +168,7 @@ impl Job {
             lease_end: self.lease.map(|lease| lease.end),
         };
         let answer = shared
-            .keeper
-            .with(move |journal| {
+            .durably(move |journal| {
                 // A disk that was full may have room again.
                 let _ = journal.retry();
                 journal.begin(begun)
@@ -175,19 +177,23 @@ impl Job {
         let refusal = match answer {
             Ok(Ok(())) => return Event::Recorded,
             Ok(Err(refusal)) => refusal,
-            Err(gone) => return Event::NotRecorded(self.refuse(gone.to_string())),
+            Err(gone) => return Event::NotRecorded(self.refuse(RefusalReason::NoJournal, gone.to_string())),
         };
+        let reason = RefusalReason::from(&refusal);
         Event::NotRecorded(match refusal {
             // Never acted on again while a result of it waits; and that result will say all there is to say.
-            Refusal::Undelivered | Refusal::OutboxFull => Verdict::Leave,
-            refusal => self.refuse(refusal.to_string()),
+            Refusal::Undelivered | Refusal::OutboxFull => {
+                shared.metrics.refusal(reason);
+                Verdict::Leave
+            }
+            refusal => self.refuse(reason, refusal.to_string()),
         })
     }
 
     /// Refused: for the process and for `history`.
-    fn refuse(&self, reason: String) -> Verdict {
-        note_refused(&self.lane, &self.process, Some(&self.function), &reason);
-        Verdict::Close(Close::Failed(delivery::storable(&reason)))
+    fn refuse(&self, reason: RefusalReason, text: String) -> Verdict {
+        note_refused(&self.lane, &self.process, Some(&self.function), reason, &text);
+        Verdict::Close(Close::Failed(delivery::storable(&text)))
     }
 
     /// Asks the server whether it is still ours.
@@ -239,7 +245,7 @@ impl Job {
             Err(error) => {
                 let text = delivery::storable(&self.function.explain(&error));
                 if matches!(error, VerbError::Busy { .. } | VerbError::Faulted { .. }) {
-                    note_refused(&self.lane, &self.process, Some(&self.function), &text);
+                    self.lane.shared.metrics.refusal(RefusalReason::Unavailable);
                 }
                 let ending = Ending::of_error(&error, text, cancel.is_cancelled());
                 (Event::Ended(ending), attributes(error.attributes()))
@@ -312,12 +318,15 @@ impl Progress {
     }
 }
 
-/// Notes for `history` that work was refused.
-pub(super) fn note_refused(lane: &Lane, process: &Process, function: Option<&Function>, reason: &str) {
-    let mut end = reason.len().min(MAX_REASON);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
+/// Counts that work was refused, and notes it for `history`.
+pub(super) fn note_refused(
+    lane: &Lane,
+    process: &Process,
+    function: Option<&Function>,
+    reason: RefusalReason,
+    text: &str,
+) {
+    lane.shared.metrics.refusal(reason);
     lane.shared.note(Record::Refused(Refused {
         process_id: process.id.clone(),
         verb: function.map_or_else(
@@ -325,7 +334,7 @@ pub(super) fn note_refused(lane: &Lane, process: &Process, function: Option<&Fun
             |function| function.verb.name.to_string(),
         ),
         device: function.map_or_else(String::new, |function| function.device.name().to_owned()),
-        reason: reason[..end].to_owned(),
+        reason: text.to_owned(),
         wall: lane.shared.moment().wall,
     }));
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::backoff::Random;
 use super::fence::{Attempt, Lease, Verdict};
 use super::journal::{self, Record, Role};
+use super::metrics::AttemptOutcome;
 use super::outbox::{Gone, News, Outbox, Report};
 use super::shared::Shared;
 use super::worker::LaneSettings;
@@ -120,6 +121,9 @@ impl Lane {
             verdict,
             begun,
         } = end;
+        if begun {
+            self.count(&verdict, lease);
+        }
         let (close, not_after) = match verdict {
             Verdict::Close(close) => (close, None),
             Verdict::CloseBefore(at, close) => (close, Some(at)),
@@ -143,17 +147,30 @@ impl Lane {
         }
         let now = self.clock.now();
         let attempt = report.attempt.clone();
-        let pushed = {
-            let mut state = self.state();
-            state.running.remove(&attempt.process_id);
-            state.outbox.push(report, now)
-        };
-        if !pushed {
+        self.state().running.remove(&attempt.process_id);
+        if !self.push(|outbox| outbox.push(report, now)) {
             // Room is kept for whatever runs; this is for the day on which somebody breaks that.
             tracing::error!(%attempt, "no room for its result, which is lost");
         }
         self.changed();
         self.shared.freed();
+    }
+
+    fn count(&self, verdict: &Verdict, lease: Option<Lease>) {
+        let metrics = &self.shared.metrics;
+        metrics.attempt(AttemptOutcome::of(verdict));
+        if let Some(lease) = lease {
+            metrics.lease_margin(lease.end.saturating_since(self.clock.now()));
+        }
+    }
+
+    /// Puts a result into the outbox, if there is room.
+    fn push(&self, push: impl FnOnce(&mut Outbox) -> bool) -> bool {
+        let pushed = self.outbox(push);
+        if pushed {
+            self.shared.metrics.outbox_took();
+        }
+        pushed
     }
 
     /// A result is durable before it is sent (docs/fence.md, 5).
@@ -168,7 +185,7 @@ impl Lane {
             lease_end: report.lease_end,
             not_after: report.not_after,
         });
-        let written = self.shared.keeper.with(|journal| journal.record(record)).await;
+        let written = self.shared.durably(|journal| journal.record(record)).await;
         // It is told all the same: the world has changed, and saying so once too often is better than never.
         match written {
             Ok(Ok(())) => {}
@@ -210,7 +227,7 @@ impl Lane {
         let now = self.clock.now();
         let attempt = kept.attempt.clone();
         let report = Report::reloaded(kept, this_boot);
-        if !self.outbox(|outbox| outbox.push_reloaded(report, now)) {
+        if !self.push(|outbox| outbox.push_reloaded(report, now)) {
             tracing::error!(%attempt, "no room for its result, which waits for the next start");
         }
         self.changed();
@@ -219,11 +236,8 @@ impl Lane {
     /// Puts the close of a process that is nowhere else here into the outbox. False: no room now.
     pub fn give_up(&self, report: Report) -> bool {
         let now = self.clock.now();
-        let pushed = {
-            let mut state = self.state();
-            let running = state.running.len();
-            state.outbox.has_room(running + 1) && state.outbox.push(report, now)
-        };
+        let running = self.state().running.len();
+        let pushed = self.push(|outbox| outbox.has_room(running + 1) && outbox.push(report, now));
         self.changed();
         pushed
     }
@@ -271,6 +285,7 @@ impl Lane {
             moot,
             journalled,
         } = gone;
+        self.shared.metrics.outbox_gave();
         match &moot {
             None => tracing::info!(%attempt, ?close, "closed"),
             Some(reason) => tracing::warn!(%attempt, ?close, reason, "its result is of no use any more"),

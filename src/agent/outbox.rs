@@ -9,14 +9,9 @@ use std::time::Duration;
 
 use super::backoff::{Backoff, Random};
 use super::fence::{Attempt, Close};
-use super::journal;
+use super::journal::{self, MAX_WAITING, MAX_WAITING_BYTES};
 use crate::clock::BootTime;
 use crate::protocol::model::Attribute;
-
-/// Results that may wait at once. Beyond it no work is taken on.
-pub const CAPACITY: usize = 64;
-/// Bytes of results that may wait at once; as of the journal. Beyond it no work is taken on.
-const CAPACITY_BYTES: usize = 1024 * 1024;
 
 /// The result of one attempt: first its attributes, in order, then the close.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +147,7 @@ impl Outbox {
     /// Whether `more` results would find room.
     pub fn has_room(&self, more: usize) -> bool {
         let bytes: usize = self.entries.iter().map(|entry| entry.report.bytes()).sum();
-        self.entries.len() + more <= CAPACITY && bytes < CAPACITY_BYTES
+        self.entries.len() + more <= MAX_WAITING && bytes < MAX_WAITING_BYTES
     }
 
     /// Whether a result of this process waits: then it is not to be acted on again.
@@ -178,7 +173,7 @@ impl Outbox {
     }
 
     fn take(&mut self, report: Report, doubtful: bool, now: BootTime) -> bool {
-        if self.entries.len() == CAPACITY || self.holds(&report.attempt.process_id) {
+        if self.entries.len() == MAX_WAITING || self.holds(&report.attempt.process_id) {
             return false;
         }
         self.entries.push_back(Entry {
@@ -437,7 +432,7 @@ mod tests {
     #[test]
     fn it_is_bounded_and_takes_one_result_per_process() {
         let mut outbox = outbox();
-        for n in 0..CAPACITY {
+        for n in 0..MAX_WAITING {
             assert!(outbox.has_room(1));
             assert!(outbox.push(report(&n.to_string(), &[]), at(0)));
         }
@@ -446,7 +441,7 @@ mod tests {
         outbox.answered("0", &close("0"), Outcome::Taken, at(0));
         assert!(!outbox.push(report("1", &[]), at(0)), "of that process one waits");
         assert!(outbox.push(report("one more", &[]), at(0)));
-        assert_eq!(outbox.len(), CAPACITY);
+        assert_eq!(outbox.len(), MAX_WAITING);
     }
 
     #[test]
@@ -486,7 +481,7 @@ mod tests {
     fn long_results_fill_it_too() {
         let mut outbox = outbox();
         let mut long = report("a", &["x"]);
-        long.attributes[0].value = "x".repeat(CAPACITY_BYTES);
+        long.attributes[0].value = "x".repeat(MAX_WAITING_BYTES);
         outbox.push(long, at(0));
         assert!(!outbox.has_room(1));
         assert!(

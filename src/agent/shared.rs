@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::answers::is_about_membership;
-use super::journal::{Moment, Record};
-use super::keeper::Keeper;
+use super::journal::{Journal, Moment, Record};
+use super::keeper::{Gone, Keeper};
 use super::metrics::Metrics;
 use super::server_clock::{Exchange, ServerClock, Stamp};
 use crate::client::{ClientError, Stamps, Timed};
@@ -120,6 +120,23 @@ impl Shared {
                 let _ = journal.good_time(wall);
             });
         }
+    }
+
+    /// Does something to the journal that ends with a sync, and counts what that wrote.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn durably<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Journal) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let metrics = self.metrics.clone();
+        let counted = move |journal: &mut Journal| {
+            let done = task(journal);
+            metrics.journal_has_written(journal.bytes_written());
+            done
+        };
+        self.keeper.with(counted).await
     }
 
     /// Notes something that need not be durable at once: it rides along with what must be.

@@ -24,6 +24,7 @@ use super::fence::{
 use super::job::{self, Job};
 use super::journal::{self, Record, Role};
 use super::lane::{End, Lane};
+use super::metrics::RefusalReason;
 use super::reconcile;
 use super::registry::{Function, SharedRegistry};
 use super::shared::{Shared, exchange};
@@ -203,7 +204,7 @@ impl Worker {
             );
         }
         // What only rode along would be told twice otherwise.
-        let synced = self.lane.shared.keeper.with(|journal| journal.sync()).await;
+        let synced = self.lane.shared.durably(|journal| journal.sync()).await;
         if let Ok(Err(error)) = synced {
             tracing::warn!(%error, "not everything is written down");
         }
@@ -562,6 +563,7 @@ impl Worker {
         self.enrolment.health().fine();
         if self.trouble.is_over() {
             tracing::info!("the server answers again");
+            self.lane.shared.metrics.reconnect();
             let now = self.clock.now();
             self.lane.outbox(|outbox| outbox.hurry(now));
             self.lane.nudge();
@@ -600,11 +602,14 @@ impl Worker {
             Ok(function) => self.start(process, attempt, function, lease),
             Err(refused) => {
                 let verdict = match refused {
-                    NotBegun::Refused(reason, function) => {
-                        job::note_refused(&self.lane, &process, function.as_deref(), &reason);
-                        Verdict::Close(Close::Failed(delivery::storable(&reason)))
+                    NotBegun::Refused(reason, text, function) => {
+                        job::note_refused(&self.lane, &process, function.as_deref(), reason, &text);
+                        Verdict::Close(Close::Failed(delivery::storable(&text)))
                     }
-                    NotBegun::Over(verdict) => verdict,
+                    NotBegun::Over(reason, verdict) => {
+                        self.lane.shared.metrics.refusal(reason);
+                        verdict
+                    }
                 };
                 tracing::info!(%attempt, ?verdict, "not begun");
                 let end = End {
@@ -656,31 +661,34 @@ impl Worker {
     fn examine(&self, process: &Process, lease: Option<Lease>) -> Result<Function, NotBegun> {
         if self.lane.outbox(|outbox| outbox.holds(&process.id)) {
             // Never acted on again while a result of it waits. Its own end would find no room beside that result.
-            return Err(NotBegun::Over(Verdict::Leave));
+            return Err(NotBegun::Over(RefusalReason::Repeated, Verdict::Leave));
         }
         let registry = self.registry.current();
         let function = registry
             .find(&process.spec.func)
-            .map_err(|unknown| NotBegun::Refused(unknown.to_string(), None))?;
+            .map_err(|unknown| NotBegun::Refused(RefusalReason::NotCallable, unknown.to_string(), None))?;
         let verb = &function.verb;
-        let refused = |reason: String| NotBegun::Refused(reason, Some(Box::new(function.clone())));
+        let refused =
+            |reason, text: String| NotBegun::Refused(reason, text, Some(Box::new(function.clone())));
         if self.lane.role == Role::Control && verb.urgency == Urgency::Work {
-            return Err(refused(format!(
-                "{} is work, and this runtime takes only what answers or stops at once; submit it to runtimetype {:?}",
-                function.name,
-                control::work_type(&self.enrolment.runtime().runtime_type)
-            )));
+            return Err(refused(
+                RefusalReason::NotCallable,
+                format!(
+                    "{} is work, and this runtime takes only what answers or stops at once; submit it to runtimetype {:?}",
+                    function.name,
+                    control::work_type(&self.enrolment.runtime().runtime_type)
+                ),
+            ));
         }
         fence::refusal(process, verb, &function.rules, self.caller().id())
-            .map_err(|rejection| refused(rejection.to_string()))?;
+            .map_err(|rejection| refused(RefusalReason::from(&rejection), rejection.to_string()))?;
         if let Some(lease) = lease {
             let end = lease.effective_end(function.device.time_to_safe());
             if self.clock.now() >= end {
-                return Err(NotBegun::Over(verdict(
-                    Ending::NeverBegun,
-                    verb.effect,
-                    Some(lease),
-                )));
+                return Err(NotBegun::Over(
+                    RefusalReason::NoTime,
+                    verdict(Ending::NeverBegun, verb.effect, Some(lease)),
+                ));
             }
         }
         Ok(function.clone())
@@ -720,10 +728,10 @@ impl Worker {
 
 /// Why an attempt does not begin.
 enum NotBegun {
-    /// Closed as failed with this reason.
-    Refused(String, Option<Box<Function>>),
+    /// Closed as failed with this text.
+    Refused(RefusalReason, String, Option<Box<Function>>),
     /// This follows.
-    Over(Verdict),
+    Over(RefusalReason, Verdict),
 }
 
 fn log_lost_job(job: Result<(), tokio::task::JoinError>) {

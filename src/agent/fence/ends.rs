@@ -99,13 +99,8 @@ pub fn verdict(ending: Ending, effect: Effect, lease: Option<Lease>) -> Verdict 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::super::samples::seconds;
     use super::*;
-
-    fn seconds(span: u64) -> Duration {
-        Duration::from_secs(span)
-    }
 
     #[test]
     fn the_table_of_ends() {

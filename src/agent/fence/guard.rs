@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::{Close, Ending, Lease, Verdict, verdict};
+use super::{Ending, Lease, Verdict, verdict};
 use crate::clock::BootTime;
 use crate::device::Effect;
 
@@ -246,19 +246,11 @@ impl Guard {
     }
 }
 
-impl From<Close> for Verdict {
-    fn from(close: Close) -> Self {
-        Verdict::Close(close)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Close;
+    use super::super::samples::seconds;
     use super::*;
-
-    fn seconds(span: u64) -> Duration {
-        Duration::from_secs(span)
-    }
 
     fn at(seconds: f64) -> BootTime {
         BootTime::from_nanos((seconds * 1e9) as u64)
@@ -302,7 +294,7 @@ mod tests {
     #[test]
     fn what_can_t_be_written_down_is_not_done() {
         let (mut guard, _) = Guard::new(plan());
-        let refused = Verdict::from(Close::Failed("the disk is full".to_owned()));
+        let refused = Verdict::Close(Close::Failed("the disk is full".to_owned()));
         let next = guard.on(Event::NotRecorded(refused.clone()), at(100.0));
         assert_eq!(next, Some(Action::Finish(refused)));
     }

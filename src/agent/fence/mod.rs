@@ -118,15 +118,16 @@ impl Lease {
     }
 }
 
+/// Work as the tests of this room have it.
 #[cfg(test)]
-mod tests {
+mod samples {
     use super::*;
 
-    fn server(seconds: i128) -> Time {
+    pub fn server(seconds: i128) -> Time {
         Time::from_unix_nanos((1_660_000_000 + seconds) * 1_000_000_000)
     }
 
-    fn process() -> Process {
+    pub fn process() -> Process {
         let mut process = Process {
             id: "p".to_owned(),
             submission_time: server(0),
@@ -137,9 +138,16 @@ mod tests {
         process
     }
 
-    fn seconds(span: u64) -> Duration {
+    pub fn seconds(span: u64) -> Duration {
         Duration::from_secs(span)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use samples::{process, seconds};
 
     #[test]
     fn an_attempt_is_known_again_by_id_retries_and_start_within_a_microsecond() {

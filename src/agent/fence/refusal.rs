@@ -144,23 +144,9 @@ pub fn refusal(process: &Process, verb: &Verb, rules: &Rules, runtime_id: &str) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{process, seconds, server};
     use super::*;
     use crate::protocol::Time;
-
-    fn server(seconds: i128) -> Time {
-        Time::from_unix_nanos((1_660_000_000 + seconds) * 1_000_000_000)
-    }
-
-    fn process() -> Process {
-        let mut process = Process {
-            id: "p".to_owned(),
-            submission_time: server(0),
-            start_time: server(5),
-            ..Process::default()
-        };
-        process.spec.max_exec_time = 10;
-        process
-    }
 
     /// As the server hands it out, to a function of this effect that takes work up to a minute old.
     fn refused(process: &Process, effect: Effect, max_age: Option<u64>) -> Result<(), Rejection> {
@@ -180,10 +166,6 @@ mod tests {
             urgency,
             max_time: seconds(1),
         }
-    }
-
-    fn seconds(span: u64) -> Duration {
-        Duration::from_secs(span)
     }
 
     #[test]

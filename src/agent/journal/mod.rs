@@ -57,6 +57,11 @@ const OLD: &str = "journal.old";
 /// Unsynced records beyond this are written at the next append whether somebody asks for it or not.
 const MAX_UNSYNCED: usize = frame::MAX_BODY;
 
+/// Attempts that run or whose results wait, at most; the outbox in memory holds as many.
+pub const MAX_WAITING: usize = 64;
+/// Bytes of results that wait, about, at most.
+pub const MAX_WAITING_BYTES: usize = 1024 * 1024;
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -76,8 +81,8 @@ impl Default for Limits {
             file: 256 * 1024,
             // One every five minutes for 30 days, and a tenth more; about 50 bytes each on disk.
             marks: 10_000,
-            waiting: 64,
-            waiting_bytes: 1024 * 1024,
+            waiting: MAX_WAITING,
+            waiting_bytes: MAX_WAITING_BYTES,
         }
     }
 }

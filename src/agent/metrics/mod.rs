@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use super::fence::{Close, Rejection, Verdict};
+use super::journal;
 pub use server::{CONTENT_TYPE, serve};
 
 /// Where the figures are served: an address of this machine's loopback.
@@ -59,23 +62,35 @@ impl TryFrom<String> for MetricsAddress {
     }
 }
 
-/// How an attempt ended (docs/fence.md): one label each.
+/// What became of an attempt that had begun (docs/fence.md, 5): one label each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// The verb was done.
-    Done,
-    /// The verb failed by itself.
+    /// Closed as successful.
+    Successful,
+    /// Closed as failed: by itself, at the lease's end, at the agent's stop, after a crash.
     Failed,
-    /// The lease ended first; the device is safe.
-    LeaseOver,
-    /// The agent was told to stop first; the device is safe.
-    Stopped,
-    /// It was begun and nobody knows how far it came: the agent or the power went in the middle of it.
-    Unknown,
+    /// Left to the server's requeue.
+    Left,
+    /// The process was not ours any more.
+    Lost,
 }
 
 impl AttemptOutcome {
-    const LABELS: [&str; 5] = ["done", "failed", "lease_over", "stopped", "unknown"];
+    const LABELS: [&str; 4] = ["successful", "failed", "left", "lost"];
+
+    /// What follows from its end says it.
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Close(Close::Successful) | Verdict::CloseBefore(_, Close::Successful) => {
+                AttemptOutcome::Successful
+            }
+            Verdict::Close(Close::Failed(_)) | Verdict::CloseBefore(_, Close::Failed(_)) => {
+                AttemptOutcome::Failed
+            }
+            Verdict::Leave => AttemptOutcome::Left,
+            Verdict::Drop(_) => AttemptOutcome::Lost,
+        }
+    }
 }
 
 /// Why assigned work was not begun: one label each.
@@ -95,12 +110,14 @@ pub enum RefusalReason {
     Repeated,
     /// The device is busy, faulted or held by an interlock.
     Unavailable,
-    /// The journal can't be written, so nothing may be begun that must not happen twice.
+    /// The journal can't be written or trusted, or is full, so nothing may be begun that must not happen twice.
     NoJournal,
+    /// A hazardous device, and the process could come back or reach another agent.
+    Hazardous,
 }
 
 impl RefusalReason {
-    const LABELS: [&str; 8] = [
+    const LABELS: [&str; 9] = [
         "stale",
         "wait_over",
         "ended_before",
@@ -109,7 +126,33 @@ impl RefusalReason {
         "repeated",
         "unavailable",
         "no_journal",
+        "hazardous",
     ];
+}
+
+impl From<&Rejection> for RefusalReason {
+    fn from(rejection: &Rejection) -> Self {
+        match rejection {
+            Rejection::Stale { .. } => RefusalReason::Stale,
+            Rejection::WaitOver => RefusalReason::WaitOver,
+            Rejection::EndedBefore { .. } => RefusalReason::EndedBefore,
+            Rejection::NoTime { .. } => RefusalReason::NoTime,
+            Rejection::Retries | Rejection::NoEnd | Rejection::NotTargeted { .. } => RefusalReason::Hazardous,
+        }
+    }
+}
+
+impl From<&journal::Refusal> for RefusalReason {
+    fn from(refusal: &journal::Refusal) -> Self {
+        match refusal {
+            journal::Refusal::AlreadyBegun(_) | journal::Refusal::Undelivered => RefusalReason::Repeated,
+            journal::Refusal::NotWritable(_)
+            | journal::Refusal::Distrusted(_)
+            | journal::Refusal::MarksFull { .. }
+            | journal::Refusal::OutboxFull
+            | journal::Refusal::Unfit(_) => RefusalReason::NoJournal,
+        }
+    }
 }
 
 /// Upper bounds of the lease margin's buckets, in milliseconds, and the same as labels in seconds.
@@ -168,15 +211,19 @@ impl Metrics {
         add(&self.reconnects, 1);
     }
 
-    /// The journal wrote so many bytes.
-    pub fn journal_wrote(&self, bytes: u64) {
-        add(&self.journal_bytes, bytes);
+    /// The journal has written so many bytes since the start.
+    pub fn journal_has_written(&self, bytes: u64) {
+        self.journal_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// So many results wait for the server.
-    pub fn outbox_depth(&self, results: usize) {
-        let results = i64::try_from(results).unwrap_or(i64::MAX);
-        self.outbox.store(results, Ordering::Relaxed);
+    /// One more result waits for the server.
+    pub fn outbox_took(&self) {
+        self.outbox.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A result waits no longer.
+    pub fn outbox_gave(&self) {
+        self.outbox.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// All of it in Prometheus' text format, version 0.0.4.
@@ -301,21 +348,23 @@ mod tests {
     #[test]
     fn what_was_counted_is_shown() {
         let metrics = Metrics::default();
-        metrics.attempt(AttemptOutcome::Done);
-        metrics.attempt(AttemptOutcome::Done);
-        metrics.attempt(AttemptOutcome::Unknown);
+        metrics.attempt(AttemptOutcome::Successful);
+        metrics.attempt(AttemptOutcome::Successful);
+        metrics.attempt(AttemptOutcome::Lost);
         metrics.refusal(RefusalReason::Stale);
         metrics.refusal(RefusalReason::NoJournal);
         metrics.reconnect();
-        metrics.journal_wrote(40);
-        metrics.journal_wrote(2);
-        metrics.outbox_depth(7);
-        metrics.outbox_depth(3);
+        metrics.journal_has_written(40);
+        metrics.journal_has_written(42);
+        for _ in 0..4 {
+            metrics.outbox_took();
+        }
+        metrics.outbox_gave();
         let text = metrics.text();
         for (series, expected) in [
-            ("attempts_total{outcome=\"done\"}", "2"),
+            ("attempts_total{outcome=\"successful\"}", "2"),
             ("attempts_total{outcome=\"failed\"}", "0"),
-            ("attempts_total{outcome=\"unknown\"}", "1"),
+            ("attempts_total{outcome=\"lost\"}", "1"),
             ("refusals_total{reason=\"stale\"}", "1"),
             ("refusals_total{reason=\"no_journal\"}", "1"),
             ("reconnects_total", "1"),

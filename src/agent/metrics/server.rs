@@ -103,7 +103,7 @@ mod tests {
     /// What is answered to a client that sends this and then closes its side.
     async fn asked(request: &[u8]) -> String {
         let metrics = Metrics::default();
-        metrics.attempt(AttemptOutcome::Done);
+        metrics.attempt(AttemptOutcome::Successful);
         let (mut client, served) = tokio::io::duplex(64 * 1024);
         client.write_all(request).await.unwrap();
         client.shutdown().await.unwrap();
@@ -124,7 +124,7 @@ mod tests {
                 "{head}"
             );
             assert!(
-                body.contains("outpost_agent_attempts_total{outcome=\"done\"} 1\n"),
+                body.contains("outpost_agent_attempts_total{outcome=\"successful\"} 1\n"),
                 "{body}"
             );
         }

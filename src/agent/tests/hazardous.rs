@@ -125,6 +125,28 @@ async fn a_long_verb_is_stopped_when_its_process_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_a_busy_device_is_looked_after_like_a_long_verb() {
+    let mut bench = Bench::new();
+    bench.settings.slots = 2;
+    bench.rules.queue_wait = Duration::from_secs(60);
+    bench.start();
+    let pulse = bench.submit("lamp.pulse", &["30s"], 600, 0);
+    bench.server.until_state(&pulse, Running).await;
+    let waits = bench.submit("lamp.on", &[], 600, 0);
+    bench.server.until_state(&waits, Running).await;
+    bench.clock.sleep_until(at(8.0)).await;
+    assert_eq!(bench.server.asked(Kind::GetProcess).len(), 2, "about both");
+    bench.server.delete_process(&waits);
+    bench.server.until_state(&pulse, Successful).await;
+    bench.clock.sleep_until(at(60.0)).await;
+    assert_eq!(
+        bench.lamp_edges(),
+        [Level::On, Level::Off],
+        "nobody wanted it any more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn not_being_approved_any_more_is_no_word_about_the_process() {
     let bench = Bench::new();
     bench.start();

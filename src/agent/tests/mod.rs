@@ -1,6 +1,7 @@
 //! A whole lane against a server in the same process, in paused time.
 
 mod attempts;
+mod counting;
 mod crashes;
 mod hazardous;
 mod membership;
@@ -152,7 +153,15 @@ impl Bench {
         opened.unwrap().0
     }
 
-    fn worker(&self) -> Worker {
+    fn shared(&self) -> Arc<Shared> {
+        Shared::new(
+            self.clock.clone(),
+            Keeper::inline(self.journal()),
+            self.contact.clone(),
+        )
+    }
+
+    fn worker(&self, shared: Arc<Shared>) -> Worker {
         let devices = self.devices();
         let registry = Arc::new(self.registry(&devices));
         Worker::new(
@@ -160,18 +169,18 @@ impl Bench {
             self.enrolment(),
             registry.into(),
             self.settings.clone(),
-            Shared::new(
-                self.clock.clone(),
-                Keeper::inline(self.journal()),
-                self.contact.clone(),
-            ),
+            shared,
             Arc::new(|| 0.75),
         )
     }
 
     /// Runs the lane until it is stopped; gives back how many results were left undelivered.
     fn start(&self) -> tokio::task::JoinHandle<usize> {
-        let mut worker = self.worker();
+        self.start_with(self.shared())
+    }
+
+    fn start_with(&self, shared: Arc<Shared>) -> tokio::task::JoinHandle<usize> {
+        let mut worker = self.worker(shared);
         let stop = self.stop.clone();
         tokio::spawn(async move {
             worker.work(&stop).await;
