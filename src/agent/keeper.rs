@@ -13,7 +13,7 @@ use super::journal::Journal;
 /// Done to the journal, one after the other.
 type Task = Box<dyn FnOnce(&mut Journal) + Send>;
 
-/// A handle on the journal of one agent; clones share it. The journal is dropped with the last one.
+/// A handle on the journal of one agent; clones share it. The journal is dropped by [`Keeper::close`], or with the last one.
 #[derive(Clone)]
 pub struct Keeper {
     way: Way,
@@ -21,11 +21,18 @@ pub struct Keeper {
 
 #[derive(Clone)]
 enum Way {
-    Thread(mpsc::Sender<Task>),
-    Here(Arc<Mutex<Journal>>),
+    Thread(mpsc::Sender<Message>),
+    Here(Arc<Mutex<Option<Journal>>>),
 }
 
-/// The journal's thread has ended, which only a defect of this program can do: nothing may be begun any more.
+enum Message {
+    Do(Task),
+    /// Drop it, and say so.
+    Close(oneshot::Sender<()>),
+}
+
+/// The journal was closed, or its thread has ended, which only a defect of this program can do: nothing may be begun any
+/// more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is gone; this is a defect of outpost, please report it, and restart the agent")]
 pub struct Gone;
@@ -36,15 +43,23 @@ impl Keeper {
     /// # Errors
     /// The system has no thread left.
     pub fn threaded(journal: Journal) -> std::io::Result<Self> {
-        let (sender, tasks) = mpsc::channel::<Task>();
+        let (sender, messages) = mpsc::channel();
         let mut journal = journal;
         thread::Builder::new()
             .name("journal".to_owned())
             // The deepest it goes is encoding a record.
             .stack_size(256 * 1024)
             .spawn(move || {
-                while let Ok(task) = tasks.recv() {
-                    task(&mut journal);
+                while let Ok(message) = messages.recv() {
+                    match message {
+                        Message::Do(task) => task(&mut journal),
+                        Message::Close(closed) => {
+                            drop(journal);
+                            // Whoever asked may have stopped waiting.
+                            let _ = closed.send(());
+                            return;
+                        }
+                    }
                 }
             })?;
         Ok(Keeper {
@@ -55,7 +70,7 @@ impl Keeper {
     /// Everything happens at once, where it is asked for: for storage that does not wait.
     pub fn inline(journal: Journal) -> Self {
         Keeper {
-            way: Way::Here(Arc::new(Mutex::new(journal))),
+            way: Way::Here(Arc::new(Mutex::new(Some(journal)))),
         }
     }
 
@@ -70,7 +85,7 @@ impl Keeper {
         match &self.way {
             Way::Here(journal) => {
                 let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(task(&mut journal))
+                journal.as_mut().map(task).ok_or(Gone)
             }
             Way::Thread(sender) => {
                 let (reply, answer) = oneshot::channel();
@@ -78,7 +93,7 @@ impl Keeper {
                     // Whoever asked may have stopped waiting; it is done all the same.
                     let _ = reply.send(task(journal));
                 };
-                sender.send(Box::new(task)).map_err(|_| Gone)?;
+                sender.send(Message::Do(Box::new(task))).map_err(|_| Gone)?;
                 answer.await.map_err(|_| Gone)
             }
         }
@@ -87,10 +102,27 @@ impl Keeper {
     /// Has something done to the journal, after what was asked for before; nobody waits for it.
     pub fn post(&self, task: impl FnOnce(&mut Journal) + Send + 'static) {
         match &self.way {
-            Way::Here(journal) => task(&mut journal.lock().unwrap_or_else(PoisonError::into_inner)),
+            Way::Here(journal) => {
+                if let Some(journal) = &mut *journal.lock().unwrap_or_else(PoisonError::into_inner) {
+                    task(journal);
+                }
+            }
             Way::Thread(sender) => {
-                if sender.send(Box::new(task)).is_err() {
-                    tracing::error!("{Gone}");
+                if sender.send(Message::Do(Box::new(task))).is_err() {
+                    tracing::debug!("{Gone}");
+                }
+            }
+        }
+    }
+
+    /// Closes the journal after what was asked for before, and waits until its folder is free for another agent.
+    pub async fn close(&self) {
+        match &self.way {
+            Way::Here(journal) => drop(journal.lock().unwrap_or_else(PoisonError::into_inner).take()),
+            Way::Thread(sender) => {
+                let (closed, done) = oneshot::channel();
+                if sender.send(Message::Close(closed)).is_ok() {
+                    let _ = done.await;
                 }
             }
         }
@@ -128,6 +160,19 @@ mod tests {
                 .with(|journal| journal.state().distrust().cloned())
                 .await;
             assert_eq!(why, Ok(None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_journal_has_done_what_was_asked_and_does_no_more() {
+        for keeper in [Keeper::inline(journal()), Keeper::threaded(journal()).unwrap()] {
+            let (told, hears) = std::sync::mpsc::channel();
+            keeper.post(move |_| told.send(()).unwrap());
+            keeper.close().await;
+            assert_eq!(hears.try_recv(), Ok(()));
+            assert_eq!(keeper.with(|_| ()).await, Err(Gone));
+            keeper.post(|_| panic!("closed"));
+            keeper.close().await;
         }
     }
 

@@ -254,6 +254,7 @@ impl Agent {
             if let Some(control) = &mut control {
                 control.settle().await;
             }
+            shared.keeper.close().await;
         };
         let farewell = async {
             stop.cancelled().await;

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use crate::device::{Call, Context, DeviceHandle};
 const HEAD: &str = "[colony]\nid = \"4787a5071856a4acf702b2ffcea422e3237a679c681314113d86139461290cf4\"\n\
                     [runtime]\ntype = \"cli\"\n[gpio]\nbackend = \"simulated\"\n";
 
-fn parse(text: &str) -> Settings {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("agent.toml");
+fn parse(folder: &Path, text: &str) -> Settings {
+    let file = folder.join("agent.toml");
     std::fs::write(&file, format!("{HEAD}{text}")).unwrap();
-    settings::load(Some(&file), std::iter::empty()).unwrap()
+    let state = (
+        "OUTPOST_AGENT__AGENT__STATE_DIR".to_owned(),
+        folder.display().to_string(),
+    );
+    settings::load(Some(&file), std::iter::once(state)).unwrap()
 }
 
 fn lamp(name: &str, line: &str) -> String {
@@ -26,24 +30,27 @@ struct Bench {
     board: SimulatedBoard,
     devices: Devices,
     current: Settings,
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
     fn new(text: &str) -> Self {
         let clock = TestClock::new(0);
         let board = SimulatedBoard::new(clock.clone());
-        let current = parse(text);
+        let folder = tempfile::tempdir().unwrap();
+        let current = parse(folder.path(), text);
         let shared: crate::clock::SharedClock = clock.clone();
         Bench {
             devices: Devices::open(&current, &board, &shared).unwrap(),
             clock,
             board,
             current,
+            folder,
         }
     }
 
     async fn reload(&mut self, text: &str) -> Result<(), String> {
-        let new = parse(text);
+        let new = parse(self.folder.path(), text);
         let outcome = self.devices.reload(&mut self.current, new).await;
         outcome.map_err(|error| error.to_string())
     }
@@ -245,19 +252,28 @@ async fn what_can_not_be_opened_brings_the_old_devices_back() {
 
 #[test]
 fn what_only_a_start_reads_is_named_with_the_remedy() {
-    let old = parse("");
+    let folder = tempfile::tempdir().unwrap();
+    let old = parse(folder.path(), "");
     let change = |change: &dyn Fn(&mut Settings)| {
         let mut new = old.clone();
         change(&mut new);
         Plan::between(&old, &new)
     };
     type Change = fn(&mut Settings);
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 8] = [
         ("[server]", |new| new.server.url = "http://other:1".to_owned()),
         ("[colony]", |new| new.colony.id = "x".to_owned()),
         ("[runtime]", |new| new.runtime.runtime_type = "x".to_owned()),
         ("[agent] (other than max_age)", |new| {
             new.agent.state_dir = "/elsewhere".into();
+        }),
+        ("[metrics]", |new| {
+            new.metrics.listen = Some("127.0.0.1:0".to_owned().try_into().unwrap());
+        }),
+        ("an interlock", |new| {
+            let text = "[devices.a]\nkind = \"lamp\"\nline = \"A\"\ninterlock = \"x\"\n";
+            let folder = tempfile::tempdir().unwrap();
+            new.devices = parse(folder.path(), text).devices;
         }),
         ("[gpio]", |new| {
             new.gpio.backend = crate::device::gpio::BackendChoice::Cdev
@@ -296,15 +312,19 @@ async fn a_request_is_told_from_its_beginning_to_its_end() {
         mut devices,
         mut current,
         board,
+        folder,
         ..
     } = Bench::new(&lamp("lamp", "GPIO17"));
+    let path = folder.path().to_owned();
     let registry = devices.registry().clone();
     let (requests, waiting) = mpsc::channel(1);
     let mut texts = vec![
         Ok(lamp("lamp", "GPIO27")),
         Err("agent.toml is not valid TOML: line 3".to_owned()),
     ];
-    let mut reloads = Reloads::new(waiting, move || texts.pop().unwrap().map(|text| parse(&text)));
+    let mut reloads = Reloads::new(waiting, move || {
+        texts.pop().unwrap().map(|text| parse(&path, &text))
+    });
     let (health, stop) = (Health::new(), Cancellation::new());
     let (health2, stop2) = (health.clone(), stop.clone());
     let serving = tokio::spawn(async move {
@@ -342,5 +362,9 @@ async fn a_request_is_told_from_its_beginning_to_its_end() {
 
     stop.cancel("enough");
     let current = serving.await.unwrap();
-    assert_eq!(current.devices, parse(&lamp("lamp", "GPIO27")).devices);
+    let expected = parse(folder.path(), &lamp("lamp", "GPIO27"));
+    assert_eq!(current.devices, expected.devices);
+    // What `outpost-agent safe` would drive is what is open now.
+    let kept = SafeList::load(folder.path()).unwrap();
+    assert_eq!(kept, SafeList::of(&expected));
 }
