@@ -166,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_journal_has_done_what_was_asked_and_does_no_more() {
         for keeper in [Keeper::inline(journal()), Keeper::threaded(journal()).unwrap()] {
-            let (told, hears) = std::sync::mpsc::channel();
+            let (told, hears) = mpsc::channel();
             keeper.post(move |_| told.send(()).unwrap());
             keeper.close().await;
             assert_eq!(hears.try_recv(), Ok(()));

@@ -9,28 +9,28 @@
 //! answers or stops at once. Work waits at the server, not here: it is asked for only while a slot and the devices that
 //! it may need are free (docs/fence.md, 4). What may be done about an attempt is decided in [`super::fence`].
 
+mod recovery;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::answers::{self, is_about_membership};
-use super::backoff::{Backoff, Random};
-use super::delivery::{self, LAST_DELIVERY};
-use super::enrolment::Enrolment;
-use super::fence::{
-    self, Attempt, Close, Ending, Interrupted, Lease, Seen, Verdict, after_a_crash, lease_length, verdict,
-};
-use super::job::{self, Job};
-use super::journal::{self, Record, Role};
-use super::lane::{End, Lane};
-use super::metrics::RefusalReason;
-use super::reconcile;
-use super::registry::{Function, SharedRegistry};
-use super::shared::{Shared, exchange};
+use crate::agent::answers::is_about_membership;
+use crate::agent::backoff::{Backoff, Random};
+use crate::agent::delivery::{self, LAST_DELIVERY};
+use crate::agent::enrolment::Enrolment;
+use crate::agent::fence::{self, Attempt, Close, Ending, Lease, Verdict, lease_length, verdict};
+use crate::agent::job::{self, Job};
+use crate::agent::journal::{self, Record, Role};
+use crate::agent::lane::{End, Lane};
+use crate::agent::metrics::RefusalReason;
+use crate::agent::reconcile;
+use crate::agent::registry::{Function, SharedRegistry};
+use crate::agent::shared::{Shared, exchange};
 use crate::client::{Caller, ClientError, ServerUrl, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
-use crate::device::{Cancellation, Effect, Origin, Urgency};
+use crate::device::{Cancellation, Origin, Urgency};
 use crate::protocol::model::{Process, ProcessState};
 use crate::protocol::{Refusal, control};
 
@@ -209,122 +209,6 @@ impl Worker {
             tracing::warn!(%error, "not everything is written down");
         }
         left
-    }
-
-    /// Takes over what a former life left: results to be told, and attempts that a crash interrupted.
-    async fn load(&mut self) {
-        if std::mem::replace(&mut self.loaded, true) {
-            return;
-        }
-        let role = self.lane.role;
-        let kept = self.lane.shared.keeper.with(move |journal| {
-            let state = journal.state();
-            let waiting = state.outbox().filter(|report| report.role == role);
-            let unfinished = state.unfinished().iter().filter(|begun| begun.role == role);
-            (
-                waiting.cloned().collect::<Vec<_>>(),
-                unfinished.cloned().collect::<Vec<_>>(),
-            )
-        });
-        // A journal that is gone refuses everything else too.
-        let Ok((waiting, unfinished)) = kept.await else {
-            return;
-        };
-        for report in waiting {
-            self.lane.reload(report);
-        }
-        for begun in unfinished {
-            tracing::warn!(attempt = %begun.attempt, device = begun.device, verb = begun.verb, "was interrupted");
-            self.lane.began(&begun.attempt);
-            if begun.effect != Effect::Read {
-                self.make_safe(&begun.device).await;
-            }
-            self.take_up(begun, None).await;
-        }
-    }
-
-    /// Devices are opened safe; this is for those that a former life left on its way.
-    async fn make_safe(&self, device: &str) {
-        let registry = self.registry.current();
-        let mut devices = registry.devices().iter();
-        if let Some(device) = devices.find(|handle| handle.name() == device)
-            && let Err(error) = device.make_safe().await
-        {
-            tracing::error!(device = device.name(), %error, "not safe after a crash");
-        }
-    }
-
-    /// Takes up an attempt that a crash interrupted; what the server said of it, if it was asked.
-    async fn take_up(&mut self, begun: journal::Begun, seen: Option<(Seen, Option<Process>)>) {
-        let (seen, process) = seen.unzip();
-        let this_boot = self.lane.shared.is_this_boot(&begun.at);
-        let now = self.clock.now();
-        match after_a_crash(begun.effect, begun.lease_end, this_boot, seen, now) {
-            Interrupted::Ask => self.interrupted.push(begun),
-            Interrupted::Again => match process.flatten() {
-                Some(process) => self.begin_again(begun, process).await,
-                None => self.interrupted.push(begun),
-            },
-            Interrupted::Over(verdict) => self.end_interrupted(begun, verdict).await,
-        }
-    }
-
-    async fn end_interrupted(&self, begun: journal::Begun, verdict: Verdict) {
-        let end = End {
-            lease: Self::old_lease(&begun, self.lane.shared.is_this_boot(&begun.at)),
-            attempt: begun.attempt,
-            attributes: Vec::new(),
-            verdict,
-            begun: true,
-        };
-        self.lane.ended(end).await;
-    }
-
-    /// The lease of a former life: over, if that was in another boot.
-    fn old_lease(begun: &journal::Begun, this_boot: bool) -> Option<Lease> {
-        let end = begun.lease_end?;
-        let length = end.saturating_since(begun.at.boot);
-        Some(if this_boot {
-            Lease::new(end, length)
-        } else {
-            Lease::new(BootTime::default(), Duration::ZERO)
-        })
-    }
-
-    async fn begin_again(&mut self, begun: journal::Begun, process: Process) {
-        let lease = Self::old_lease(&begun, true);
-        let registry = self.registry.current();
-        match registry.find(&process.spec.func) {
-            Ok(function) if function.verb.effect == begun.effect => {
-                tracing::info!(attempt = %begun.attempt, "begun again after a crash");
-                let function = function.clone();
-                self.start(process, begun.attempt, function, lease);
-            }
-            // The configuration was changed meanwhile.
-            _ => self.end_interrupted(begun, Verdict::Leave).await,
-        }
-    }
-
-    /// Asks the server about one attempt that a crash interrupted.
-    async fn ask_about_interrupted(&mut self) -> Turn {
-        let Some(begun) = self.interrupted.last().cloned() else {
-            return Turn::On;
-        };
-        let caller = self.caller().clone();
-        let answer = caller.get_process(&begun.attempt.process_id).await;
-        self.lane.shared.hear(&answer);
-        let process = answer.as_ref().map(|timed| &timed.value);
-        let seen = answers::seen(process, &begun.attempt, caller.id());
-        let process = process.ok().cloned();
-        // From here on this turn is not dropped half way: nothing below waits for the network.
-        self.interrupted.pop();
-        self.take_up(begun, Some((seen, process))).await;
-        match answer {
-            Err(error) if !matches!(error.refusal(), Some(Refusal::Unknown)) => {
-                self.failed(&error, "can't ask about what a crash interrupted")
-            }
-            _ => Turn::On,
-        }
     }
 
     fn start_delivery(&mut self) {
