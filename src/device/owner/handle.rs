@@ -1,0 +1,276 @@
+//! The way to a device: what callers may ask of its owner task, and how they wait for it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+use super::{Command, DeviceHandle, Job, Reservation, Running, WAITING_MAX};
+use crate::device::{Call, Context, DeviceError, Outcome, Probe, Urgency, Verb, VerbError, lock};
+
+impl DeviceHandle {
+    /// The device's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// What the device is.
+    pub fn kind(&self) -> &'static str {
+        self.shared.kind
+    }
+
+    /// What the device can do.
+    pub fn verbs(&self) -> &[Verb] {
+        &self.shared.verbs
+    }
+
+    /// One of the device's verbs.
+    ///
+    /// # Errors
+    /// [`VerbError::UnknownVerb`], which lists those there are.
+    pub fn verb(&self, name: &str) -> Result<&Verb, VerbError> {
+        self.verbs()
+            .iter()
+            .find(|verb| verb.name == name)
+            .ok_or_else(|| VerbError::UnknownVerb {
+                device: self.shared.name.clone(),
+                verb: name.to_owned(),
+                known: self.verbs().iter().map(|verb| verb.name.to_string()).collect(),
+            })
+    }
+
+    /// How long making it safe takes at worst, as of the end of its last verb.
+    pub fn time_to_safe(&self) -> Duration {
+        *lock(&self.shared.time_to_safe)
+    }
+
+    /// Whether a verb holds the device (queries do not).
+    pub fn is_busy(&self) -> bool {
+        self.shared.slot.available_permits() == 0
+    }
+
+    /// The verb that runs now.
+    pub fn running(&self) -> Option<Running> {
+        lock(&self.shared.running).clone()
+    }
+
+    /// Why the device takes no commands (it could not be made safe, or has latched a fault), while that is so; the
+    /// receiver hears every change.
+    pub fn fault(&self) -> watch::Receiver<Option<String>> {
+        self.shared.fault.subscribe()
+    }
+
+    /// Whether the last attempt to make it safe failed. A device can have a [fault](Self::fault) and yet be safe.
+    pub fn is_unsafe(&self) -> bool {
+        self.shared.not_safe.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is an output of this machine ([`Device::is_local_output`]).
+    pub fn is_local_output(&self) -> bool {
+        self.shared.local_output
+    }
+
+    /// Performs a verb and waits for its end.
+    ///
+    /// Work waits for a busy device at most [`Context::queue_wait`]; a query is answered beside whatever runs;
+    /// a preempting verb stops what runs and turns away what waits. Dropping the future cancels the verb.
+    ///
+    /// # Errors
+    /// Every [`VerbError`].
+    pub async fn perform(&self, call: Call, context: Context) -> Result<Outcome, VerbError> {
+        let verb = self.verb(&call.verb)?.clone();
+        context.check()?;
+        let permit = match verb.urgency {
+            Urgency::Query => {
+                let probe = lock(&self.shared.probe).clone();
+                match probe {
+                    Some(probe) => return self.query(&*probe, &verb, &call, &context).await,
+                    None => Some(self.wait_for_slot(&context).await?),
+                }
+            }
+            Urgency::Work => Some(self.wait_for_slot(&context).await?),
+            Urgency::Preempt => {
+                self.turn_away_waiters();
+                self.shared.slot.clone().try_acquire_owned().ok()
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Job {
+            call,
+            verb,
+            context,
+            permit,
+            reply,
+        });
+        self.queue
+            .send(Command::Perform(job))
+            .await
+            .map_err(|_| self.gone())?;
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Stops what runs, turns away what waits and makes the device safe. Clears a fault if it succeeds.
+    ///
+    /// # Errors
+    /// The device is not safe, or its owner task has ended.
+    pub async fn make_safe(&self) -> Result<(), DeviceError> {
+        self.turn_away_waiters();
+        self.ask(Command::MakeSafe).await
+    }
+
+    /// Stops what runs, makes the device safe, ends the owner task and drops the device. Who asks a second time
+    /// is told [`DeviceError::Gone`].
+    ///
+    /// # Errors
+    /// The device is not safe, or its owner task had ended already.
+    pub async fn shutdown(&self) -> Result<(), DeviceError> {
+        self.ask(Command::Shutdown).await
+    }
+
+    /// Keeps an idle device out of use. `purpose` is what those are told who find it busy.
+    ///
+    /// # Errors
+    /// [`VerbError::Busy`] with what runs, or [`VerbError::Gone`].
+    pub fn reserve(&self, purpose: &str) -> Result<Reservation, VerbError> {
+        let permit = match self.shared.slot.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(self.gone()),
+            Err(tokio::sync::TryAcquireError::NoPermits) => return Err(self.busy()),
+        };
+        *lock(&self.shared.running) = Some(Running {
+            verb: purpose.to_owned(),
+            process: None,
+        });
+        Ok(Reservation {
+            shared: self.shared.clone(),
+            _permit: permit,
+        })
+    }
+
+    /// A sign of life: answered at once by an owner task that gets to run, also while a verb runs or the device is
+    /// made safe. How long to wait for it is the caller's affair.
+    ///
+    /// # Errors
+    /// [`DeviceError::Gone`]: the owner task has ended.
+    pub async fn tick(&self) -> Result<(), DeviceError> {
+        let gone = || DeviceError::Gone {
+            device: self.shared.name.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.ticks.send(reply).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), DeviceError>>) -> Command,
+    ) -> Result<(), DeviceError> {
+        let gone = || DeviceError::Gone {
+            device: self.shared.name.clone(),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn turn_away_waiters(&self) {
+        self.shared.overtaken.send_modify(|count| *count += 1);
+    }
+
+    /// Answers a query in the caller's task.
+    async fn query(
+        &self,
+        probe: &dyn Probe,
+        verb: &Verb,
+        call: &Call,
+        context: &Context,
+    ) -> Result<Outcome, VerbError> {
+        let own = context.for_device(context.cancellation().clone(), verb.max_time);
+        tokio::select! {
+            biased;
+            result = AssertUnwindSafe(probe.query(call, &own)).catch_unwind() => {
+                result.unwrap_or_else(|panic| Err(self.shared.panicked(verb, &*panic)))
+            }
+            reason = own.cancellation().cancelled() => Err(VerbError::Cancelled { reason: reason.to_string() }),
+            limit = own.ended() => Err(limit.error()),
+        }
+    }
+
+    /// Takes the device's slot, or waits for it as long as the call may.
+    async fn wait_for_slot(&self, context: &Context) -> Result<OwnedSemaphorePermit, VerbError> {
+        let mut overtaken = self.shared.overtaken.subscribe();
+        match self.shared.slot.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(self.gone()),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {}
+        }
+        if context.queue_wait().is_zero() {
+            return Err(self.busy());
+        }
+        let waiting = Waiting::enter(&self.shared.waiting);
+        if waiting.before >= WAITING_MAX {
+            return Err(self.busy());
+        }
+        let patience = context.now() + context.queue_wait();
+        tokio::select! {
+            biased;
+            _ = overtaken.changed() => Err(VerbError::Cancelled {
+                reason: format!("{} was stopped while this call waited for it", self.shared.name),
+            }),
+            reason = context.cancellation().cancelled() => Err(VerbError::Cancelled { reason: reason.to_string() }),
+            limit = context.ended() => Err(limit.error()),
+            permit = self.shared.slot.clone().acquire_owned() => permit.map_err(|_| self.gone()),
+            () = context.clock().sleep_until(patience) => Err(self.busy()),
+        }
+    }
+
+    fn busy(&self) -> VerbError {
+        let running = self
+            .running()
+            .map_or_else(|| "another process".to_owned(), |running| running.to_string());
+        VerbError::Busy {
+            device: self.shared.name.clone(),
+            running,
+        }
+    }
+
+    fn gone(&self) -> VerbError {
+        VerbError::Gone {
+            device: self.shared.name.clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for DeviceHandle {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("DeviceHandle")
+            .field("name", &self.shared.name)
+            .field("kind", &self.shared.kind)
+            .field("running", &self.running())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts a call among those who wait, until dropped.
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    /// How many waited already.
+    before: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        Waiting {
+            count,
+            before: count.fetch_add(1, Ordering::SeqCst),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
