@@ -329,6 +329,10 @@ impl Settings {
                 "empty: write a name, or leave the key out to take the host's".to_owned(),
             );
         }
+        let agent = &self.agent;
+        if agent.slots == 0 || agent.slots > MOST_SLOTS {
+            return bad("agent.slots", format!("must be from 1 to {MOST_SLOTS}"));
+        }
         let mut catch_all: Option<&String> = None;
         for (name, table) in &self.devices {
             let device = &table.settings;
@@ -352,7 +356,6 @@ impl Settings {
                 return bad(&format!("devices.{name}.slots"), text);
             }
         }
-        let agent = &self.agent;
         if agent.poll_time.subsec_nanos() != 0
             || !(Duration::from_secs(1)..=LONGEST_POLL).contains(&agent.poll_time)
         {
@@ -392,9 +395,6 @@ impl Settings {
                 format_duration(SUPERVISE.1)
             );
             return bad("agent.supervise", text);
-        }
-        if agent.slots == 0 || agent.slots > MOST_SLOTS {
-            return bad("agent.slots", format!("must be from 1 to {MOST_SLOTS}"));
         }
         if agent.backoff_min < SHORTEST_PAUSE {
             let text = format!("must be at least {}", format_duration(SHORTEST_PAUSE));

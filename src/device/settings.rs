@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+use serde_json::{Map, Value, from_value};
 
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
@@ -26,8 +28,7 @@ use crate::clock::SharedClock;
 /// line = "GPIO17"
 /// active_low = false
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceSettings {
     /// Something switched by a GPIO line.
     Lamp(LampSettings),
@@ -42,11 +43,55 @@ pub enum DeviceSettings {
     /// Runs configured programs.
     Command(CommandSettings),
     /// Runs any program, as the original worker does.
-    #[serde(rename = "shell-worker")]
     ShellWorker(ShellWorkerSettings),
 }
 
+/// A kind's name and how its keys are read.
+type Kind = (
+    &'static str,
+    fn(Value) -> Result<DeviceSettings, serde_json::Error>,
+);
+
+/// Every kind. By hand, since what serde generates for a tag among the keys is large.
+const KINDS: [Kind; 7] = [
+    ("lamp", |keys| from_value(keys).map(DeviceSettings::Lamp)),
+    ("serial", |keys| from_value(keys).map(DeviceSettings::Serial)),
+    ("modbus", |keys| from_value(keys).map(DeviceSettings::Modbus)),
+    ("sleep", |keys| from_value(keys).map(DeviceSettings::Sleep)),
+    ("echo", |keys| from_value(keys).map(DeviceSettings::Echo)),
+    ("command", |keys| from_value(keys).map(DeviceSettings::Command)),
+    ("shell-worker", |keys| {
+        from_value(keys).map(DeviceSettings::ShellWorker)
+    }),
+];
+
+impl<'de> Deserialize<'de> for DeviceSettings {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        DeviceSettings::read(Map::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
 impl DeviceSettings {
+    /// Reads the keys of a table that belong to its kind, `kind` among them.
+    ///
+    /// # Errors
+    /// In serde's words, so that whoever reads the configuration can name the place.
+    pub(super) fn read(mut keys: Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let Some(kind) = keys.remove("kind") else {
+            return Err(Error::missing_field("kind"));
+        };
+        let found = KINDS.iter().find(|(name, _)| kind.as_str() == Some(name));
+        let Some((_, read)) = found else {
+            let known: Vec<String> = KINDS.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let kind = kind.as_str().map_or_else(|| kind.to_string(), str::to_owned);
+            return Err(Error::custom(format!(
+                "unknown variant `{kind}`, expected one of {}",
+                known.join(", ")
+            )));
+        };
+        read(Value::Object(keys))
+    }
+
     /// The value of `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -222,6 +267,19 @@ mod tests {
         file.try_deserialize::<File>()
             .map(|file| file.devices)
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_kind_is_read_by_its_name() {
+        for (name, read) in KINDS {
+            // Those that need keys say so; what can be read is of that kind.
+            match read(Value::Object(Map::new())) {
+                Ok(settings) => assert_eq!(settings.kind(), name),
+                Err(error) => assert!(!error.to_string().contains("unknown"), "{name}: {error}"),
+            }
+        }
+        let lamp = lamp("line = \"GPIO17\"").unwrap();
+        assert_eq!(DeviceSettings::Lamp(lamp).kind(), "lamp");
     }
 
     fn lamp(keys: &str) -> Result<LampSettings, String> {

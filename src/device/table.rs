@@ -1,11 +1,10 @@
 //! A device's whole table in the configuration: the keys that every kind has, and those of its kind.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use serde_json::{Map, Value};
 
 use super::DeviceSettings;
 use super::duration::Span;
@@ -59,21 +58,37 @@ fn some_span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::
 impl<'de> Deserialize<'de> for DeviceTable {
     /// Serde's `flatten` would let unknown keys through, so the keys are parted by hand.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (care, own): (BTreeMap<String, Value>, BTreeMap<String, Value>) =
-            BTreeMap::<String, Value>::deserialize(from)?
-                .into_iter()
-                .partition(|(key, _)| CARE.contains(&key.as_str()));
+        let mut own = Map::<String, Value>::deserialize(from)?;
+        let mut care = Map::new();
+        for key in CARE {
+            if let Some(value) = own.remove(key) {
+                // Each by itself, so that an error can name it.
+                let alone = Value::Object(Map::from_iter([(key.to_owned(), value.clone())]));
+                if let Err(error) = serde_json::from_value::<Care>(alone) {
+                    return Err(D::Error::custom(format!("{key}: {error}")));
+                }
+                care.insert(key.to_owned(), value);
+            }
+        }
+        let given: Vec<String> = own.keys().cloned().collect();
         Ok(DeviceTable {
-            care: part(care)?,
-            settings: part(own)?,
+            care: serde_json::from_value(Value::Object(care)).map_err(D::Error::custom)?,
+            settings: DeviceSettings::read(own)
+                .map_err(|error| D::Error::custom(with_care(&error.to_string(), &given)))?,
         })
     }
 }
 
-fn part<T: serde::de::DeserializeOwned, E: Error>(keys: impl Serialize) -> Result<T, E> {
-    serde_json::to_value(keys)
-        .and_then(serde_json::from_value)
-        .map_err(E::custom)
+/// An error about an unknown key of the table (not of one within it), with all that are known: the kind knows only its own.
+fn with_care(error: &str, given: &[String]) -> String {
+    let mut names = error.split('`').skip(1).step_by(2);
+    match names.next().filter(|_| error.starts_with("unknown field `")) {
+        Some(unknown) if given.iter().any(|key| key == unknown) => {
+            let known: Vec<String> = names.chain(CARE).map(|name| format!("`{name}`")).collect();
+            format!("unknown field `{unknown}`, expected one of {}", known.join(", "))
+        }
+        _ => error.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -112,19 +127,40 @@ mod tests {
     #[test]
     fn unknown_keys_and_wrong_values_are_refused_by_name() {
         let error = read("kind = \"lamp\"\nline = \"GPIO17\"\nhazardus = true").unwrap_err();
-        assert!(error.contains("unknown field `hazardus`"), "{error}");
+        assert!(
+            error.contains("unknown field `hazardus`")
+                && error.contains("`line`")
+                && error.contains("`hazardous`"),
+            "{error}"
+        );
+        let error = read("kind = \"echo\"\nhazardus = true").unwrap_err();
+        assert!(error.contains("expected one of `hazardous`"), "{error}");
         let error = read("kind = \"lamp\"\nline = \"GPIO17\"\nqueue_wait = \"soon\"").unwrap_err();
-        assert!(error.contains("\"soon\" is not a duration"), "{error}");
+        assert!(
+            error.contains("queue_wait: \"soon\" is not a duration"),
+            "{error}"
+        );
         let error = read("kind = \"lamp\"\nline = \"GPIO17\"\nhazardous = \"perhaps\"").unwrap_err();
-        assert!(error.contains("perhaps"), "{error}");
+        assert!(
+            error.contains("hazardous: ") && error.contains("perhaps"),
+            "{error}"
+        );
         let error = read("line = \"GPIO17\"").unwrap_err();
         assert!(error.contains("kind"), "{error}");
     }
 
     #[test]
+    fn keys_of_tables_within_are_told_by_their_own() {
+        let error =
+            read("kind = \"command\"\n[functions.f]\nprogram = \"/bin/true\"\nhazardus = true").unwrap_err();
+        assert!(
+            error.contains("`program`") && !error.contains("`hazardous`"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn every_key_of_care_is_known() {
-        let error = read("kind = \"echo\"\nno_such_key = 1").unwrap_err();
-        assert!(!error.contains("hazardous"), "{error}");
         let care = serde_json::from_value::<Care>(serde_json::json!({ "no_such_key": 1 })).unwrap_err();
         for key in CARE {
             assert!(care.to_string().contains(&format!("`{key}`")), "{key}: {care}");

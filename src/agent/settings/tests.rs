@@ -296,6 +296,7 @@ fn errors_name_the_key_the_file_and_what_to_do() {
             "rppal",
         ),
         ("#log = \"info\"", "log = \"loud\"", "agent.log", "debug or trace"),
+        ("#slots = 1", "slots = 0", "agent.slots", "from 1 to"),
         ("#max_pulse = \"10m\"", "max_puls = 3", "max_puls", "max_pulse"),
         (
             "#on_lost_server = \"hold\"",
