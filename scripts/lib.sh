@@ -11,7 +11,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034  # used by those who source this
 agent_size_bar=3500000
 # shellcheck disable=SC2034
-agent_size_most=4300000
+agent_size_most=4200000
 
 say() { printf '%s\n' "$*" >&2; }
 die() {

@@ -271,3 +271,38 @@ impl Devices {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::settings;
+    use crate::clock::TestClock;
+    use crate::protocol::control;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_submits_can_tell_by_its_name_what_is_for_the_control_lane() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        let text = [
+            include_str!("../../configs/agent-simulated.toml"),
+            include_str!("../../configs/devices-serial.toml"),
+        ]
+        .join("\n");
+        std::fs::write(&file, text).unwrap();
+        let settings = settings::load(Some(&file), std::iter::empty()).unwrap();
+        let clock: SharedClock = TestClock::new(0);
+        let registry = rehearse(&settings, &clock).unwrap();
+        let kinds: Vec<&str> = registry.devices().iter().map(Pool::kind).collect();
+        for kind in ["lamp", "serial", "modbus"] {
+            assert!(kinds.contains(&kind), "{kinds:?}");
+        }
+        for device in registry.devices() {
+            for verb in device.verbs() {
+                let func = format!("{}.{}", device.name(), verb.name);
+                // `echo` is everywhere under its bare name, and work like any other.
+                let at_once = verb.urgency != Urgency::Work && device.kind() != "echo";
+                assert_eq!(control::is_for_control(&func), at_once, "{func}");
+            }
+        }
+    }
+}

@@ -24,6 +24,11 @@ async fn crash(bench: &Bench, lane: tokio::task::JoinHandle<usize>) {
         .await;
 }
 
+fn switched_on(bench: &Bench) -> usize {
+    let edges = bench.lamp_edges();
+    edges.iter().filter(|level| **level == Level::On).count()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_once_verb_that_a_crash_cut_off_is_safe_closed_as_interrupted_and_never_begun_again() {
     let bench = Bench::new();
@@ -40,14 +45,7 @@ async fn a_once_verb_that_a_crash_cut_off_is_safe_closed_as_interrupted_and_neve
         ended.error_message
     );
     assert_eq!(ended.retries, 0, "closed while it was still ours");
-    assert_eq!(
-        bench
-            .lamp_edges()
-            .iter()
-            .filter(|level| **level == Level::On)
-            .count(),
-        1
-    );
+    assert_eq!(switched_on(&bench), 1);
     assert_eq!(bench.lamp_edges().last(), Some(&Level::Off));
 }
 
@@ -73,14 +71,7 @@ async fn a_once_verb_of_a_former_life_is_refused_after_its_requeue() {
         "{}",
         ended.error_message
     );
-    assert_eq!(
-        bench
-            .lamp_edges()
-            .iter()
-            .filter(|level| **level == Level::On)
-            .count(),
-        1
-    );
+    assert_eq!(switched_on(&bench), 1);
 }
 
 #[tokio::test(start_paused = true)]
