@@ -67,7 +67,7 @@ impl DeviceHandle {
         self.shared.not_safe.load(Ordering::SeqCst)
     }
 
-    /// Whether it is an output of this machine ([`Device::is_local_output`]).
+    /// Whether it is an output of this machine ([`crate::device::Device::is_local_output`]).
     pub fn is_local_output(&self) -> bool {
         self.shared.local_output
     }
