@@ -19,6 +19,7 @@ pub mod builtin;
 pub mod command;
 pub mod contact;
 mod context;
+pub mod drone;
 pub mod duration;
 mod error;
 pub mod gpio;

@@ -1,0 +1,1 @@
+//! Bytes, frames, signatures and ports.
