@@ -19,4 +19,5 @@ pub mod flight;
 pub mod geo;
 pub mod link;
 pub mod plan;
+pub mod settings;
 pub mod wire;
