@@ -156,6 +156,7 @@ impl Job {
             repeat: self.function.rules.repeat,
             at: shared.moment(),
             lease_end: self.lease.map(|lease| lease.end),
+            beginning: 1,
         };
         let answer = shared
             .durably(move |journal| {
