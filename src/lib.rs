@@ -17,7 +17,7 @@
 //!   Knows nobody.
 //! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
 //! - [`notify`]: telling the service manager that we are ready, alive, reloading, stopping. Knows nobody.
-//! - [`console`]: where programs write to, and tables for people. Knows nobody.
+//! - [`console`]: where programs write to, tables for people, and the last words of a panic. Knows nobody.
 //! - [`logging`]: the log, one line an event on standard error. Knows `protocol`.
 //! - `bin/`: parse arguments, call the library, print. Knows all.
 

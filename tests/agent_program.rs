@@ -165,6 +165,7 @@ fn used(journal: &mut Journal) {
             repeat: false,
             at: at(),
             lease_end: None,
+            beginning: 1,
         })
         .unwrap();
     journal

@@ -173,7 +173,7 @@ fn what_the_records_say_of_the_manifest_is_so() {
         "lto = \"fat\"",
         "codegen-units = 1",
         "strip = true",
-        "panic = \"unwind\"",
+        "panic = \"abort\"",
     ] {
         assert!(release.contains(setting), "decision 0001 says {setting}");
     }

@@ -167,6 +167,7 @@ fn begun() -> Begun {
         repeat: false,
         at: now(),
         lease_end: Some(BootTime::from_nanos(60_000_000_000)),
+        beginning: 1,
     }
 }
 

@@ -2,12 +2,9 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use futures_util::FutureExt;
 
 use super::answers;
 use super::delivery;
@@ -60,14 +57,7 @@ async fn done<T>(slot: &mut Slot<'_, T>) -> T {
 impl Job {
     /// Sees the attempt through to its end and hands that to the lane.
     pub async fn run(self) {
-        let (verdict, attributes, begun) = match AssertUnwindSafe(self.see_through()).catch_unwind().await {
-            Ok(ended) => ended,
-            // The device's owner task catches the verb's panics; this one is ours.
-            Err(_) => {
-                let text = "the agent panicked; this is a defect of outpost, please report it";
-                (Verdict::Close(Close::Failed(text.to_owned())), Vec::new(), true)
-            }
-        };
+        let (verdict, attributes, begun) = self.see_through().await;
         let Job {
             attempt, lease, lane, ..
         } = self;
@@ -166,6 +156,7 @@ impl Job {
             repeat: self.function.rules.repeat,
             at: shared.moment(),
             lease_end: self.lease.map(|lease| lease.end),
+            beginning: 1,
         };
         let answer = shared
             .durably(move |journal| {

@@ -108,6 +108,7 @@ fn settings(options: &Options) -> Result<Settings, String> {
 }
 
 fn main() -> ExitCode {
+    outpost::console::abort_on_panic();
     let options = match parse(std::env::args_os().skip(1)) {
         Ok(Asked::Help) => {
             print!("{HELP}");

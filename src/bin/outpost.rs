@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use outpost::cli;
-use outpost::console::Console;
+use outpost::console::{self, Console};
 
 fn main() -> ExitCode {
+    console::abort_on_panic();
     let environment = |name: &str| std::env::var(name).ok();
     ExitCode::from(cli::run(
         std::env::args_os(),

@@ -1,5 +1,5 @@
 //! Where programs write to, and what people see there: standard output and error (or whatever a test gives), tables,
-//! and texts of others made harmless.
+//! texts of others made harmless, and the last words of a program that is defective.
 
 pub mod table;
 
@@ -48,6 +48,17 @@ impl Console {
     }
 }
 
+/// From now on a panic, in whatever thread or task, is told and ends the program at once (SIGABRT): nobody knows what it
+/// left half done. The profile `release` does so by itself; this is so that every build of a program ends alike.
+pub fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        let _ = writeln!(std::io::stderr(), "this is a defect of outpost, please report it");
+        std::process::abort();
+    }));
+}
+
 /// A text from elsewhere as it may be shown on a terminal: on one line, without control characters.
 pub fn printable(text: &str) -> String {
     text.chars()
@@ -63,7 +74,44 @@ pub fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+
     use super::*;
+
+    /// Tells this test that it is the program.
+    const PROGRAM: &str = "OUTPOST_TEST_OF_PANICS";
+
+    #[test]
+    fn a_panic_in_any_thread_is_told_and_ends_the_program() {
+        if std::env::var_os(PROGRAM).is_some() {
+            let none = Some(0);
+            let no_core_file = Rlimit {
+                current: none,
+                maximum: none,
+            };
+            setrlimit(Resource::Core, no_core_file).unwrap();
+            abort_on_panic();
+            let _ = std::thread::spawn(|| panic!("all is lost")).join();
+            return;
+        }
+        let program = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "console::tests::a_panic_in_any_thread_is_told_and_ends_the_program",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(PROGRAM, "")
+            .output()
+            .unwrap();
+        assert_eq!(program.status.signal(), Some(Signal::ABORT.as_raw()));
+        let said = String::from_utf8_lossy(&program.stderr);
+        assert!(
+            said.contains("all is lost") && said.contains("please report it"),
+            "{said}"
+        );
+    }
 
     #[test]
     fn what_others_wrote_cannot_move_the_cursor() {

@@ -51,16 +51,6 @@ pub enum VerbError {
     /// The device acted or tried to, and it went wrong.
     #[error(transparent)]
     Failed(#[from] DeviceError),
-    /// The verb panicked: a defect of this program, which goes on.
-    #[error("{device}.{verb} panicked: {text}; this is a defect of outpost, please report it")]
-    Panicked {
-        /// The device.
-        device: String,
-        /// The verb.
-        verb: String,
-        /// What the panic said.
-        text: String,
-    },
     /// The device's owner task has ended: the agent is stopping, or a reload took the device away.
     #[error("{device} is closed: the agent is stopping, or its configuration was just changed")]
     Gone {
@@ -179,14 +169,6 @@ pub enum DeviceError {
         device: String,
         /// How long it was given.
         waited: Duration,
-    },
-    /// Making safe panicked: a defect of this program.
-    #[error("{device}: making it safe panicked: {text}; this is a defect of outpost, please report it")]
-    SafePanicked {
-        /// The device.
-        device: String,
-        /// What the panic said.
-        text: String,
     },
     /// A program was not started, ended badly or could not be stopped.
     #[error(transparent)]

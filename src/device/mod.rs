@@ -234,7 +234,7 @@ pub trait Device: Send + 'static {
     }
 
     /// Puts the device into the state it must have while nobody may drive it, and verifies it. Idempotent;
-    /// works after a verb was cancelled, dropped or panicked anywhere. Not bound to any lease.
+    /// works after a verb was cancelled or dropped anywhere. Not bound to any lease.
     async fn make_safe(&mut self) -> Result<(), DeviceError>;
 
     /// The last that is asked of it: puts the device into the state it must have while the agent is stopped. As
@@ -251,7 +251,7 @@ pub trait Probe: Send + Sync + 'static {
     async fn query(&self, call: &Call, context: &Context) -> Result<Outcome, VerbError>;
 }
 
-/// Locks a mutex whose data stays sound when a holder panics (every change under it is one assignment).
+/// Locks a mutex. None is ever poisoned: a panic ends the program.
 fn lock<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

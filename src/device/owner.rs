@@ -1,8 +1,8 @@
 //! One owner task per device: it alone touches the device, and does one verb at a time.
 //!
 //! The task stops a verb when its caller does, when its lease or its longest time is over, or when a preempting
-//! verb comes; it makes the device safe after every verb that may have left it half way; and it outlives a verb
-//! that panics. What it was told last counts: a preempting verb also turns away everything that waited.
+//! verb comes; and it makes the device safe after every verb that may have left it half way. What it was told last
+//! counts: a preempting verb also turns away everything that waited.
 //!
 //! | a verb ends | the device is then |
 //! | --- | --- |
@@ -11,7 +11,6 @@
 //! | overruled by the device's own rules | where these have put it |
 //! | failed, cancelled, over its time (not *read*) | made safe |
 //! | stopped by a preempting verb (not *read*) | left to that verb; made safe if that ends badly |
-//! | by a panic, whatever its effect | made safe |
 //!
 //! A device that cannot be made safe, or that has latched a fault of its own, is *faulted*: only reading, preempting and
 //! making safe are let through. It is tried again when [`Device::tend`] says that this is worth it.
@@ -24,12 +23,10 @@ mod handle;
 mod tick;
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::{
@@ -211,7 +208,6 @@ fn assemble(device: Box<dyn Device>, clock: SharedClock) -> (DeviceHandle, Owner
         backlog: VecDeque::new(),
         inherited: None,
         owes_safe: false,
-        untended: false,
         shared: shared.clone(),
     };
     let handle = DeviceHandle {
@@ -220,27 +216,6 @@ fn assemble(device: Box<dyn Device>, clock: SharedClock) -> (DeviceHandle, Owner
         shared,
     };
     (handle, owner)
-}
-
-impl Shared {
-    fn panicked(&self, verb: &Verb, panic: &(dyn std::any::Any + Send)) -> VerbError {
-        let text = panic_text(panic);
-        tracing::error!(device = %self.name, verb = %verb.name, text, "verb panicked");
-        VerbError::Panicked {
-            device: self.name.clone(),
-            verb: verb.name.to_string(),
-            text,
-        }
-    }
-}
-
-/// What a panic said.
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (None, Some(text)) => text.clone(),
-        (None, None) => "no text".to_owned(),
-    }
 }
 
 /// The task's own state.
@@ -255,8 +230,6 @@ struct Owner {
     inherited: Option<OwnedSemaphorePermit>,
     /// A verb was stopped half way and left to the one that preempted it.
     owes_safe: bool,
-    /// [`Device::tend`] panicked.
-    untended: bool,
     shared: Arc<Shared>,
 }
 
@@ -299,23 +272,12 @@ impl Owner {
                 biased;
                 command = self.commands.recv() => return command,
                 never = self.ticks.answer() => match never {},
-                tended = AssertUnwindSafe(self.device.tend()).catch_unwind(), if !self.untended => tended,
+                tended = self.device.tend() => tended,
             };
-            let failed = match tended {
-                Ok(Ok(())) => false,
-                Ok(Err(error)) => {
-                    tracing::error!(device = %self.shared.name, %error, "it went wrong by its own rules; it is made safe");
-                    true
-                }
-                Err(panic) => {
-                    let text = panic_text(&*panic);
-                    tracing::error!(device = %self.shared.name, text, "looking after the device panicked; not done again");
-                    self.untended = true;
-                    // An output that follows its rules no more must not stay on; others have done nothing.
-                    self.shared.local_output
-                }
-            };
-            if failed || self.shared.fault.borrow().is_some() {
+            if let Err(error) = &tended {
+                tracing::error!(device = %self.shared.name, %error, "it went wrong by its own rules; it is made safe");
+            }
+            if tended.is_err() || self.shared.fault.borrow().is_some() {
                 // Its outcome is the fault, which is told where it changes.
                 let _ = self.make_safe().await;
                 *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
@@ -379,7 +341,7 @@ impl Owner {
         } = job;
         let token = Cancellation::new();
         let own = context.for_device(token.clone(), verb.max_time);
-        let mut work = std::pin::pin!(AssertUnwindSafe(self.device.perform(call, &own)).catch_unwind());
+        let mut work = self.device.perform(call, &own);
         // Something that stops verbs may have come with the one that let this one in; this one gets one chance.
         let mut waiting = self
             .backlog
@@ -415,8 +377,7 @@ impl Owner {
             patience = Some(self.clock.now() + STOP_GRACE);
         };
         let result = match ended {
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => Err(self.shared.panicked(verb, &*panic)),
+            Some(result) => result,
             None => {
                 tracing::warn!(device = %self.shared.name, verb = %verb.name, "verb did not stop in time; dropped");
                 Err(VerbError::Cancelled {
@@ -424,11 +385,10 @@ impl Owner {
                 })
             }
         };
-        // A verb that was stopped did not end well, whatever it says; only a panic says more.
-        match (&stop, result) {
-            (_, Err(panicked @ VerbError::Panicked { .. })) => (Err(panicked), stop),
-            (Some(cause), _) => (Err(cause.error()), stop),
-            (None, result) => (result, stop),
+        // A verb that was stopped did not end well, whatever it says.
+        match &stop {
+            Some(cause) => (Err(cause.error()), stop),
+            None => (result, stop),
         }
     }
 
@@ -450,15 +410,11 @@ impl Owner {
         };
         let acted = began && (stop.is_some() || !cause.leaves_it_settled());
         let half_way = acted && verb.effect != Effect::Read;
-        let needed = match (&cause, stop) {
-            (VerbError::Panicked { .. }, _) => true,
-            (_, Some(Stop::Preempted(_))) => {
-                self.owes_safe |= half_way;
-                false
-            }
-            _ => half_way || self.owes_safe,
-        };
-        if !needed {
+        if let Some(Stop::Preempted(_)) = stop {
+            self.owes_safe |= half_way;
+            return Err(cause);
+        }
+        if !(half_way || self.owes_safe) {
             return Err(cause);
         }
         match self.make_safe().await {
@@ -485,9 +441,7 @@ impl Owner {
         };
         let result = tokio::select! {
             biased;
-            result = AssertUnwindSafe(work).catch_unwind() => result.unwrap_or_else(|panic| {
-                Err(DeviceError::SafePanicked { device, text: panic_text(&*panic) })
-            }),
+            result = work => result,
             never = self.ticks.answer() => match never {},
             () = self.clock.sleep_until(deadline) => Err(DeviceError::SafeTimedOut { device, waited: bound }),
         };

@@ -1,6 +1,5 @@
 //! Bytes in, bytes out: the whole way of a request, without a transport (RD 1.2, 1.3, 1.6).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +15,7 @@ use crate::protocol::{Answer, Envelope, Kind, Refusal, Reply, Request};
 pub struct Said {
     /// The HTTP status.
     pub status: u16,
-    /// A reply envelope; empty after a crash inside the request (RD 1.7).
+    /// A reply envelope; empty, as after a crash of the originals inside the request, where the ledger is gone (RD 1.7).
     pub body: Vec<u8>,
 }
 
@@ -62,12 +61,7 @@ impl Api {
 
     /// Answers one request envelope. Drop the future when the caller is gone: what waits for it is then given up.
     pub async fn answer(&self, body: &[u8]) -> Said {
-        // No input should make this panic; if one does, it costs its sender an answer and nobody else anything.
-        let opened = match catch_unwind(AssertUnwindSafe(|| self.open(body))) {
-            Ok(opened) => opened,
-            Err(_) => return crashed(),
-        };
-        let (kind, result) = match opened {
+        let (kind, result) = match self.open(body) {
             Err(Refused { kind, refusal }) => (kind, Err(refusal)),
             Ok(Opened::Answered(kind, answer)) => (Some(kind), Ok(answer)),
             Ok(Opened::Asked {
@@ -78,11 +72,11 @@ impl Api {
                 tracing::debug!(?kind, caller, "asked");
                 match self.ask(caller, request).await {
                     Some(result) => (Some(kind), result),
-                    None => return crashed(),
+                    None => return gone(),
                 }
             }
         };
-        catch_unwind(AssertUnwindSafe(|| self.say(kind, result))).unwrap_or_else(|_| crashed())
+        self.say(kind, result)
     }
 
     /// Says a refusal that came up before there was an envelope.
@@ -90,7 +84,7 @@ impl Api {
         self.say(None, Err(refusal))
     }
 
-    /// Has a request answered that needs no envelope. `None` if the ledger crashed or is gone.
+    /// Has a request answered that needs no envelope. `None` if the ledger is gone.
     pub async fn ask(&self, caller: String, request: Request) -> Option<Result<Answer, Refusal>> {
         let (reply, answer) = oneshot::channel();
         let job = Job {
@@ -158,14 +152,14 @@ impl Api {
                     body: Reply::failure(&failure).to_bytes(),
                 }
             }
-            (None, Ok(_)) => crashed(),
+            (None, Ok(_)) => gone(),
         }
     }
 }
 
-/// RD 1.7: a crash inside the request.
-fn crashed() -> Said {
-    tracing::error!("a request crashed; it gets no answer");
+/// Nobody is there to answer any more: the hub is going down (RD 1.7).
+fn gone() -> Said {
+    tracing::error!("a request gets no answer: the ledger is gone");
     Said {
         status: 500,
         body: Vec::new(),

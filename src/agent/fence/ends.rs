@@ -40,7 +40,6 @@ impl Ending {
             | VerbError::UnknownVerb { .. }
             | VerbError::Overran { .. }
             | VerbError::Failed(_)
-            | VerbError::Panicked { .. }
             | VerbError::Busy { .. }
             | VerbError::Overruled { .. }
             | VerbError::Faulted { .. } => Ending::Failed(text),

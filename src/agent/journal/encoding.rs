@@ -253,6 +253,9 @@ fn read_role(from: &mut Reader<'_>) -> Option<Role> {
     }
 }
 
+/// [`Begun::beginning`] of an attempt that no crash interrupted.
+const FIRST: u32 = 1;
+
 fn write_begun(out: &mut Writer<'_>, begun: &Begun) {
     write_attempt(out, &begun.attempt);
     write_role(out, begun.role);
@@ -266,6 +269,10 @@ fn write_begun(out: &mut Writer<'_>, begun: &Begun) {
     out.flag(begun.repeat);
     write_moment(out, &begun.at);
     out.option(begun.lease_end, write_boot_time);
+    // Nearly always the first, which takes no room.
+    if begun.beginning != FIRST {
+        out.unsigned(u128::from(begun.beginning));
+    }
 }
 
 fn read_begun(from: &mut Reader<'_>) -> Option<Begun> {
@@ -283,6 +290,11 @@ fn read_begun(from: &mut Reader<'_>) -> Option<Begun> {
         repeat: from.flag()?,
         at: read_moment(from)?,
         lease_end: from.option(read_boot_time)?,
+        beginning: if from.is_empty() {
+            FIRST
+        } else {
+            from.number().filter(|beginning| *beginning != FIRST)?
+        },
     })
 }
 

@@ -335,13 +335,12 @@ impl Journal {
     ///
     /// # Errors
     /// It must not act. Nothing remembers it as begun, except perhaps the disk after a crash.
-    pub fn begin(&mut self, begun: Begun) -> Result<(), Refusal> {
+    pub fn begin(&mut self, mut begun: Begun) -> Result<(), Refusal> {
         self.may_begin(&begun.attempt.process_id, begun.effect, begun.repeat)?;
-        let again = self
-            .state
-            .unfinished()
-            .iter()
-            .any(|known| known.attempt.same_as(&begun.attempt));
+        let mut unfinished = self.state.unfinished().iter();
+        let former = unfinished.find(|known| known.attempt.same_as(&begun.attempt));
+        let again = former.is_some();
+        begun.beginning = former.map_or(1, |known| known.beginning.saturating_add(1));
         self.append(Record::Begun(begun.clone()))
             .map_err(Refusal::Unfit)?;
         match self.sync() {

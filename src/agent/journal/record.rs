@@ -96,6 +96,8 @@ pub struct Begun {
     pub at: Moment,
     /// When its lease ends, in the boot of `at`; `None`: no lease.
     pub lease_end: Option<BootTime>,
+    /// Which beginning of this attempt it is, from 1: a crash ended each one before. The journal counts ([`super::Journal::begin`]).
+    pub beginning: u32,
 }
 
 impl Begun {

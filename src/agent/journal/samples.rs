@@ -44,6 +44,7 @@ pub(super) fn begun(attempt: Attempt, effect: Effect) -> Begun {
         repeat: false,
         at: moment(9),
         lease_end: Some(BootTime::from_nanos(60_000_000_000)),
+        beginning: 1,
     }
 }
 
@@ -110,6 +111,7 @@ pub(super) fn any_record(random: &mut SplitMix64) -> Record {
             begun.repeat = random.below(4) == 0;
             begun.verb = any_text(random, 5);
             begun.lease_end = any_boot_time(random);
+            begun.beginning = 1 + random.below(3) as u32;
             Record::Begun(begun)
         }
         3..=4 => {

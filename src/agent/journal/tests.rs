@@ -39,6 +39,23 @@ fn in_boot(boot_id: &str) -> Moment {
 }
 
 #[test]
+fn how_often_an_attempt_began_is_known_through_crashes_and_compaction() {
+    let disk = SimulatedDisk::new(1);
+    for beginning in 1..=3 {
+        let (mut journal, _) = open(&disk);
+        journal.begin(begun(attempt(1, 0), Effect::Set)).unwrap();
+        assert_eq!(journal.state().unfinished()[0].beginning, beginning);
+        journal.compact().unwrap();
+        disk.cut();
+        disk.restart();
+    }
+    let (mut journal, _) = open(&disk);
+    assert_eq!(journal.state().unfinished()[0].beginning, 3);
+    journal.begin(begun(attempt(1, 1), Effect::Set)).unwrap();
+    assert_eq!(journal.state().unfinished()[1].beginning, 1, "another attempt");
+}
+
+#[test]
 fn what_was_begun_and_what_waits_is_known_after_a_restart() {
     let disk = used();
     disk.cut();

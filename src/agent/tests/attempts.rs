@@ -81,17 +81,6 @@ async fn unknown_functions_and_malformed_arguments_fail_with_what_helps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_verb_fails_its_process_and_never_the_agent() {
-    let bench = Bench::new();
-    bench.start();
-    let panics = bench.submit("odd.panic", &[], 60, 3);
-    let text = bench.server.until_state(&panics, Failed).await.error_message;
-    assert!(text.contains("all is lost"), "{text}");
-    let next = bench.submit("echo", &["still here"], 60, 0);
-    bench.server.until_state(&next, Successful).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn read_verbs_that_overrun_are_left_to_the_requeue_and_counted_by_the_server() {
     let bench = Bench::new();
     bench.start();

@@ -96,6 +96,28 @@ async fn a_set_verb_is_begun_again_while_its_lease_runs_and_else_left_to_the_req
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_agent_died_over_twice_is_not_run_a_third_time() {
+    for func in ["odd.set", "odd.read"] {
+        let bench = Bench::new();
+        let lane = bench.start();
+        let id = bench.submit(func, &[], 60, 3);
+        bench.server.until_state(&id, Running).await;
+        bench.clock.sleep_until(at(2.0)).await;
+        crash(&bench, lane).await;
+        let lane = bench.start();
+        bench.clock.sleep_until(at(4.0)).await;
+        assert_eq!(bench.odd_log().began.len(), 2, "{func}: run again");
+        crash(&bench, lane).await;
+        bench.start();
+        let ended = bench.server.until_state(&id, Failed).await;
+        let text = ended.error_message;
+        assert!(text.starts_with("interrupted twice"), "{func}: {text}");
+        assert_eq!(ended.retries, 0, "{func}: closed while it was still ours");
+        assert_eq!(bench.odd_log().began.len(), 2, "{func}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_lease_nobody_would_put_it_back_so_it_is_closed() {
     let bench = Bench::new();
     let lane = bench.start();

@@ -230,7 +230,7 @@ struct OddLog {
     safe: Vec<BootTime>,
 }
 
-/// A device for what no real one does on purpose: hangs, panics, takes long to be safe.
+/// A device for what no real one does on purpose: hangs, fails at once, takes long to be safe.
 struct Odd {
     verbs: Vec<Verb>,
     log: Arc<Mutex<OddLog>>,
@@ -252,7 +252,7 @@ impl Odd {
                 verb("read", Effect::Read),
                 verb("set", Effect::Set),
                 verb("once", Effect::Once),
-                verb("panic", Effect::Set),
+                verb("fail", Effect::Set),
             ],
             log,
             clock,
@@ -280,8 +280,8 @@ impl Device for Odd {
 
     async fn perform(&mut self, call: &Call, context: &Context) -> Result<Outcome, VerbError> {
         self.log.lock().unwrap().began.push(context.now());
-        if call.verb == "panic" {
-            panic!("all is lost");
+        if call.verb == "fail" {
+            return Err(DeviceError::Gone { device: "odd".into() }.into());
         }
         // Ends only when it is stopped.
         context.sleep(Duration::from_secs(100_000)).await?;

@@ -155,7 +155,7 @@ async fn a_process_deleted_while_it_ran_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn while_a_result_waits_its_process_is_never_acted_on_again() {
-    for func in ["lamp.toggle", "odd.panic"] {
+    for func in ["lamp.toggle", "odd.fail"] {
         let bench = Bench::new();
         bench.start();
         // Refused in words that may pass, for longer than all leases.

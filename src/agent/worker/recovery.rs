@@ -61,7 +61,15 @@ impl Worker {
         let (seen, process) = seen.unzip();
         let this_boot = self.lane.shared.is_this_boot(&begun.at);
         let now = self.clock.now();
-        match after_a_crash(begun.effect, begun.lease_end, this_boot, seen, now) {
+        let next = after_a_crash(
+            begun.effect,
+            begun.beginning,
+            begun.lease_end,
+            this_boot,
+            seen,
+            now,
+        );
+        match next {
             Interrupted::Ask => self.interrupted.push(begun),
             Interrupted::Again => match process.flatten() {
                 Some(process) => self.begin_again(begun, process).await,

@@ -1,10 +1,8 @@
 //! The way to a device: what callers may ask of its owner task, and how they wait for it.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::{Command, DeviceHandle, Job, Reservation, Running, WAITING_MAX};
@@ -190,9 +188,7 @@ impl DeviceHandle {
         let own = context.for_device(context.cancellation().clone(), verb.max_time);
         tokio::select! {
             biased;
-            result = AssertUnwindSafe(probe.query(call, &own)).catch_unwind() => {
-                result.unwrap_or_else(|panic| Err(self.shared.panicked(verb, &*panic)))
-            }
+            result = probe.query(call, &own) => result,
             reason = own.cancellation().cancelled() => Err(VerbError::Cancelled { reason: reason.to_string() }),
             limit = own.ended() => Err(limit.error()),
         }

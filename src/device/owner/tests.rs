@@ -45,16 +45,13 @@ fn verbs() -> Vec<Verb> {
         verb("stubborn", Effect::Once, Urgency::Work),
         verb("fail", Effect::Set, Urgency::Work),
         verb("usage", Effect::Set, Urgency::Work),
-        verb("panic", Effect::Once, Urgency::Work),
         verb("set", Effect::Set, Urgency::Work),
         verb("read-fail", Effect::Read, Urgency::Work),
-        verb("read-panic", Effect::Read, Urgency::Work),
         verb("read-wait", Effect::Read, Urgency::Work),
         verb("stop", Effect::Set, Urgency::Preempt),
         verb("stop-fail", Effect::Set, Urgency::Preempt),
         verb("stop-slow", Effect::Set, Urgency::Preempt),
         verb("state", Effect::Read, Urgency::Query),
-        verb("state-panic", Effect::Read, Urgency::Query),
         verb("state-slow", Effect::Read, Urgency::Query),
     ]
 }
@@ -98,7 +95,6 @@ impl Device for Probed {
             "stubborn" => std::future::pending::<()>().await,
             "fail" | "read-fail" | "stop-fail" => return failed(),
             "usage" => return Err(self.verbs[3].usage_error("dut", "never good enough")),
-            "panic" | "read-panic" => panic!("at {}", "the disco"),
             _ => {}
         }
         Ok(Outcome::new().with("did", &call.verb))
@@ -109,7 +105,6 @@ impl Device for Probed {
         let how = *self.safe.0.lock().unwrap();
         match how {
             Some("hang") => std::future::pending().await,
-            Some("panic") => panic!("cannot"),
             Some(_) => Err(DeviceError::SafeTimedOut {
                 device: "dut".into(),
                 waited: Duration::from_secs(3),
@@ -131,7 +126,6 @@ struct TestProbe;
 impl Probe for TestProbe {
     async fn query(&self, call: &Call, _context: &Context) -> Result<Outcome, VerbError> {
         match call.verb.as_str() {
-            "state-panic" => panic!("in a query"),
             "state-slow" => std::future::pending().await,
             _ => Ok(Outcome::new().with("state", "fine")),
         }
@@ -200,13 +194,7 @@ async fn a_verb_that_ends_well_leaves_its_level() {
 
 #[tokio::test(start_paused = true)]
 async fn what_each_bad_end_does_to_the_device() {
-    for (verb, made_safe) in [
-        ("fail", true),
-        ("usage", false),
-        ("panic", true),
-        ("read-fail", false),
-        ("read-panic", true),
-    ] {
+    for (verb, made_safe) in [("fail", true), ("usage", false), ("read-fail", false)] {
         let bench = bench();
         assert!(bench.run(verb).await.is_err());
         let expected = if made_safe {
@@ -217,21 +205,6 @@ async fn what_each_bad_end_does_to_the_device() {
         assert_eq!(bench.log.entries(), expected, "{verb}");
         assert!(bench.run("set").await.is_ok(), "{verb}: the owner goes on");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_panic_tells_its_text() {
-    let bench = bench();
-    let error = bench.run("panic").await.unwrap_err();
-    assert!(
-        error.to_string().starts_with("dut.panic panicked: at the disco"),
-        "{error}"
-    );
-    let error = bench.run("state-panic").await.unwrap_err();
-    assert!(
-        matches!(&error, VerbError::Panicked { text, .. } if text == "in a query"),
-        "{error}"
-    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -503,7 +476,6 @@ async fn make_safe_stops_what_runs() {
 async fn a_device_that_cannot_be_made_safe_is_faulted_until_it_can() {
     for (how, text, at) in [
         ("error", "was not safe after 3s", 0),
-        ("panic", "making it safe panicked: cannot", 0),
         ("hang", "was not safe after 6s", 6_000),
     ] {
         let bench = bench();
@@ -646,11 +618,11 @@ mod whatever_comes {
                 }
                 assert!(!bench.handle.is_busy());
                 assert_eq!(bench.handle.running(), None);
-                let half_way = ["wait", "stubborn", "fail", "panic", "stop-fail", "stop-slow"];
+                let half_way = ["wait", "stubborn", "fail", "stop-fail", "stop-slow"];
                 let entries = bench.log.entries();
                 let last = entries.last().map_or("", |entry| entry.split_once(' ').unwrap().1);
                 // A verb that waits may also have ended well, as the last.
-                if ["stubborn", "fail", "panic", "stop-fail"].contains(&last) {
+                if ["stubborn", "fail", "stop-fail"].contains(&last) {
                     panic!("left half way: {entries:?}");
                 }
                 for pair in entries.windows(2) {
@@ -796,26 +768,6 @@ async fn what_goes_wrong_by_the_devices_own_rules_makes_it_safe() {
     a_while().await;
     assert_eq!(counts.1.load(Ordering::SeqCst), 2);
     assert!(handle.is_unsafe() && handle.fault().borrow().is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_panic_while_tending_costs_the_tending_alone() {
-    let clock = TestClock::new(0);
-    let device = Tended::new();
-    let (bell, counts, word) = (device.bell.clone(), device.counts.clone(), device.word.clone());
-    let handle = spawn(Box::new(device), clock.clone());
-    *word.0.lock().unwrap() = Some("panic");
-    bell.notify_one();
-    a_while().await;
-    *word.0.lock().unwrap() = None;
-    bell.notify_one();
-    a_while().await;
-    assert_eq!(counts.0.load(Ordering::SeqCst), 0);
-    handle
-        .perform(Call::new("wait"), Context::new(clock.clone()))
-        .await
-        .unwrap();
-    handle.shutdown().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -197,12 +197,6 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// After a panic in the middle of a turn: nothing of it was committed, nobody was answered.
-    pub fn recover(&mut self) {
-        self.store.rollback();
-        self.quiet_until = Some(self.clock.moment().boot + AFTER_FAILURE);
-    }
-
     /// The last commit; tidies the store up.
     ///
     /// # Errors

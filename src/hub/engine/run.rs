@@ -1,7 +1,5 @@
 //! Drives an engine: takes what comes, sleeps until the next deadline.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Engine, Input, Job};
@@ -53,11 +51,7 @@ pub async fn run<S: Store>(mut engine: Engine<S>, mut inputs: Loop) -> Engine<S>
                 Err(_) => break,
             }
         }
-        if catch_unwind(AssertUnwindSafe(|| engine.turn(batch))).is_err() {
-            // The panic was reported by its hook; those whose request it was get no answer at all.
-            tracing::error!("a request made the ledger panic; its commit was undone");
-            engine.recover();
-        }
+        engine.turn(batch);
     }
     while let Ok(attempt) = inputs.returns.try_recv() {
         engine.turn(vec![Input::Return(attempt)]);
