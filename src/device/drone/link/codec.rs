@@ -10,10 +10,11 @@ use mavlink::dialects::common::{
     AUTOPILOT_VERSION_DATA, COMMAND_ACK_DATA, COMMAND_LONG_DATA, EXTENDED_SYS_STATE_DATA, FENCE_STATUS_DATA,
     GLOBAL_POSITION_INT_DATA, GPS_RAW_INT_DATA, HEARTBEAT_DATA, HOME_POSITION_DATA, MISSION_ACK_DATA,
     MISSION_CLEAR_ALL_DATA, MISSION_COUNT_DATA, MISSION_CURRENT_DATA, MISSION_ITEM_INT_DATA,
-    MISSION_ITEM_REACHED_DATA, MISSION_REQUEST_DATA, MISSION_REQUEST_INT_DATA, MISSION_REQUEST_LIST_DATA,
-    PARAM_REQUEST_READ_DATA, PARAM_SET_DATA, PARAM_VALUE_DATA, STATUSTEXT_DATA, SYS_STATUS_DATA,
+    MISSION_ITEM_REACHED_DATA, MISSION_REQUEST_INT_DATA, MISSION_REQUEST_LIST_DATA, PARAM_REQUEST_READ_DATA,
+    PARAM_SET_DATA, PARAM_VALUE_DATA, STATUSTEXT_DATA, SYS_STATUS_DATA,
 };
 
+use super::dialect;
 use super::frames::RawFrame;
 use super::texts::{PART, Part, Text, Texts};
 use crate::device::drone::geo::Position;
@@ -367,7 +368,7 @@ impl Fields {
                 state: self.u8(4),
             },
             MISSION_ITEM_REACHED_DATA::ID => Heard::MissionItemReached { seq: self.u16(0) },
-            MISSION_REQUEST_DATA::ID | MISSION_REQUEST_INT_DATA::ID => {
+            dialect::MISSION_REQUEST | MISSION_REQUEST_INT_DATA::ID => {
                 self.only_for(us, 2)?;
                 Heard::MissionRequest {
                     list: self.list(4)?,

@@ -5,13 +5,16 @@ use mavlink::dialects::common::{
     AUTOPILOT_VERSION_DATA, COMMAND_ACK_DATA, EXTENDED_SYS_STATE_DATA, FENCE_STATUS_DATA,
     GLOBAL_POSITION_INT_DATA, GPS_RAW_INT_DATA, HEARTBEAT_DATA, HOME_POSITION_DATA, MISSION_ACK_DATA,
     MISSION_COUNT_DATA, MISSION_CURRENT_DATA, MISSION_ITEM_INT_DATA, MISSION_ITEM_REACHED_DATA,
-    MISSION_REQUEST_DATA, MISSION_REQUEST_INT_DATA, MavMessage, PARAM_VALUE_DATA, RADIO_STATUS_DATA,
-    STATUSTEXT_DATA, SYS_STATUS_DATA,
+    MISSION_REQUEST_INT_DATA, MavMessage, PARAM_VALUE_DATA, RADIO_STATUS_DATA, STATUSTEXT_DATA,
+    SYS_STATUS_DATA,
 };
 use mavlink::{Message as _, MessageData as _};
 
 /// RADIO_STATUS: what a telemetry radio says of itself; it has no key, so it never signs.
 pub(super) const RADIO_STATUS: u32 = RADIO_STATUS_DATA::ID;
+
+/// MISSION_REQUEST: deprecated since 2020, and what ArduPilot still asks with; answered like MISSION_REQUEST_INT.
+pub(super) const MISSION_REQUEST: u32 = 40;
 
 /// What is added to the checksum of a message, so that two sides that differ about its fields don't understand each
 /// other; `None`: not one of the common messages, so that its checksum can't be checked.
@@ -30,7 +33,7 @@ pub(super) fn v1_length(id: u32) -> Option<usize> {
         PARAM_VALUE_DATA::ID => 25,
         GPS_RAW_INT_DATA::ID => 30,
         GLOBAL_POSITION_INT_DATA::ID => 28,
-        MISSION_REQUEST_DATA::ID | MISSION_REQUEST_INT_DATA::ID | MISSION_COUNT_DATA::ID => 4,
+        MISSION_REQUEST | MISSION_REQUEST_INT_DATA::ID | MISSION_COUNT_DATA::ID => 4,
         MISSION_CURRENT_DATA::ID | MISSION_ITEM_REACHED_DATA::ID | EXTENDED_SYS_STATE_DATA::ID => 2,
         MISSION_ACK_DATA::ID | COMMAND_ACK_DATA::ID => 3,
         MISSION_ITEM_INT_DATA::ID => 37,

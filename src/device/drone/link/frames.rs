@@ -211,7 +211,7 @@ impl Deframer {
     }
 
     /// The next thing that is whole.
-    pub fn next(&mut self) -> Option<Found> {
+    pub fn find(&mut self) -> Option<Found> {
         loop {
             let rest = self.buffer.get(self.start..)?;
             match start(rest) {
@@ -349,7 +349,7 @@ mod tests {
             let taken = deframer.push(&rest[..cut]);
             rest = &rest[taken..];
             let before = frames.len();
-            while let Some(found) = deframer.next() {
+            while let Some(found) = deframer.find() {
                 if let Found::Frame(frame) = found {
                     frames.push(frame);
                 }
@@ -435,14 +435,14 @@ mod tests {
         let mut deframer = Deframer::default();
         deframer.push(&[unknown.bytes(), known.bytes()].concat());
         assert_eq!(
-            deframer.next(),
+            deframer.find(),
             Some(Found::Unchecked {
                 from: NODE,
                 sequence: 8
             })
         );
-        assert_eq!(deframer.next(), Some(Found::Frame(known)));
-        assert_eq!(deframer.next(), None);
+        assert_eq!(deframer.find(), Some(Found::Frame(known)));
+        assert_eq!(deframer.find(), None);
         assert!(!deframer.waits());
     }
 
@@ -453,10 +453,10 @@ mod tests {
         // The header of a frame of 255 bytes that never come.
         deframer.push(&[MAV_STX_V2, 255, 0, 0, 1, 1, 1, 0, 0, 0]);
         deframer.push(frame.bytes());
-        assert_eq!(deframer.next(), None);
+        assert_eq!(deframer.find(), None);
         assert!(deframer.waits());
         deframer.give_up();
-        assert_eq!(deframer.next(), Some(Found::Frame(frame)));
+        assert_eq!(deframer.find(), Some(Found::Frame(frame)));
     }
 
     fn noise() -> impl Strategy<Value = Vec<u8>> {
@@ -502,7 +502,7 @@ mod tests {
             loop {
                 let taken = deframer.push(rest);
                 rest = &rest[taken..];
-                while let Some(found) = deframer.next() {
+                while let Some(found) = deframer.find() {
                     if let Found::Frame(frame) = found {
                         frames.push(frame);
                     }
