@@ -27,6 +27,7 @@ pub mod drone;
 pub mod duration;
 mod error;
 pub mod gpio;
+pub mod hours;
 pub mod lamp;
 pub mod modbus;
 pub mod output;
