@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::environment::{self, Variable};
 use crate::client::ServerUrl;
 use crate::protocol::model::ProcessState;
 
@@ -215,6 +216,9 @@ pub struct Submit {
     /// Only this runtime: its name, its id, or the beginning of its id
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Vec<String>,
+    /// As the help says; takes the place of what the spec has.
+    #[arg(long, value_name = "KEY=VALUE", help = environment::HELP, value_parser = Variable::parse)]
+    pub env: Vec<Variable>,
     /// How to wait.
     #[command(flatten)]
     pub waiting: Waiting,
@@ -239,9 +243,9 @@ pub struct Run {
     /// One process for each runtime of that name, if there are several
     #[arg(long, requires = "runtime", conflicts_with = "runtime_type")]
     pub all: bool,
-    /// Environment for the function, may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    pub env: Vec<(String, String)>,
+    /// As the help says.
+    #[arg(long, value_name = "KEY=VALUE", help = environment::HELP, value_parser = Variable::parse)]
+    pub env: Vec<Variable>,
     /// As the help says.
     #[arg(long, value_name = "S", help = wait_time_help(), allow_negative_numbers = true, value_parser = limit)]
     pub wait_time: Option<i64>,
@@ -261,6 +265,9 @@ pub struct Run {
 pub struct Get {
     /// The process's id, or the beginning of the id of a recent one
     pub id: String,
+    /// Print nothing but the value of this attribute, as it is and whole; of several of that name the function's result
+    #[arg(long, value_name = "NAME", conflicts_with = "watch")]
+    pub attribute: Option<String>,
     /// Show each change until the end, and exit with 1 if the process failed
     #[arg(long)]
     pub watch: bool,
@@ -319,13 +326,6 @@ impl State {
     }
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".to_owned()),
-    }
-}
-
 /// Seconds as the protocol takes them: 32 bits, −1 for no limit, never 0 (a defect of the original, RD 5.5).
 fn limit(text: &str) -> Result<i64, String> {
     match text.parse::<i32>() {
@@ -375,7 +375,7 @@ mod tests {
         };
         assert_eq!(run.args, ["--loud"]);
         assert_eq!(run.exec_time, -1);
-        assert_eq!(run.env, [("A".to_owned(), "b=c".to_owned())]);
+        assert_eq!(run.env, [Variable::parse("A=b=c").unwrap()]);
     }
 
     #[test]
@@ -390,6 +390,8 @@ mod tests {
             "outpost run lamp.on --type cli --exec-time 2147483648",
             "outpost run lamp.on --type cli --retries -2",
             "outpost run lamp.on --type cli --env novalue",
+            "outpost submit x.json --env A=@",
+            "outpost get x --attribute state --watch",
             "outpost submit",
             "outpost submit x.json --timeout 3",
             "outpost ps --state done",

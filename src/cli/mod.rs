@@ -10,6 +10,7 @@
 pub mod args;
 pub mod commands;
 pub mod demo;
+mod environment;
 pub mod error;
 pub mod file;
 pub mod keys;

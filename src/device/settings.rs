@@ -132,6 +132,20 @@ impl DeviceSettings {
         !matches!(self, DeviceSettings::Command(_) | DeviceSettings::ShellWorker(_))
     }
 
+    /// Whether a device of this kind can hurt somebody, so that all the care of docs/fence.md, section 3, is taken of it
+    /// unless its table says otherwise.
+    pub fn is_hazardous_kind(&self) -> bool {
+        match self {
+            DeviceSettings::Lamp(_)
+            | DeviceSettings::Serial(_)
+            | DeviceSettings::Modbus(_)
+            | DeviceSettings::Sleep(_)
+            | DeviceSettings::Echo(_)
+            | DeviceSettings::Command(_)
+            | DeviceSettings::ShellWorker(_) => false,
+        }
+    }
+
     /// Whether it answers for every function that nothing else is configured for; its calls are made by
     /// [`ShellWorker::call`]. At most one device of an agent may.
     pub fn catch_all(&self) -> bool {
