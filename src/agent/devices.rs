@@ -86,6 +86,7 @@ impl Opener {
             gpio: self.gpio.clone(),
             contact: self.contact.clone(),
             interlocks: self.interlocks.clone(),
+            dial: None,
             state_dir: self.state_dir.clone(),
         };
         let slots = 0..settings.slots().max(1);

@@ -62,7 +62,7 @@ fn lost(closed: &[String]) -> String {
 }
 
 /// What differs between two configurations.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     /// Devices to close, since they go or change.
     pub close: Vec<String>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::command::CommandError;
+use super::drone::DroneError;
 use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
 use super::modbus::ModbusError;
@@ -97,6 +98,7 @@ impl VerbError {
     pub fn attributes(&self) -> &[(String, String)] {
         match self {
             VerbError::Failed(DeviceError::Command(error)) => error.attributes(),
+            VerbError::Failed(DeviceError::Drone { cause, .. }) => cause.attributes(),
             VerbError::NotSafe { cause, .. } => cause.attributes(),
             _ => &[],
         }
@@ -161,6 +163,14 @@ pub enum DeviceError {
         point: String,
         /// What went wrong, with the remedy.
         cause: ModbusError,
+    },
+    /// A drone.
+    #[error("{device}: {cause}")]
+    Drone {
+        /// The device.
+        device: String,
+        /// What went wrong, with the remedy.
+        cause: Box<DroneError>,
     },
     /// Making safe took longer than [`super::Device::time_to_safe`] and its allowance.
     #[error("{device}: was not safe after {}: it does not answer", format_duration(*waited))]

@@ -9,6 +9,8 @@ use serde_json::{Map, Value, from_value};
 
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
+use super::drone::link::Dial;
+use super::drone::{Drone, DroneSettings};
 use super::gpio::{GpioBackend, LineSpec};
 use super::lamp::{Lamp, LampSettings};
 use super::modbus::{Modbus, ModbusSettings};
@@ -28,7 +30,7 @@ use crate::clock::SharedClock;
 /// line = "GPIO17"
 /// active_low = false
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DeviceSettings {
     /// Something switched by a GPIO line.
     Lamp(LampSettings),
@@ -36,6 +38,8 @@ pub enum DeviceSettings {
     Serial(SerialSettings),
     /// Devices on a Modbus line.
     Modbus(ModbusSettings),
+    /// An aircraft behind an autopilot.
+    Drone(Box<DroneSettings>),
     /// Waits for a number of seconds.
     Sleep(SleepSettings),
     /// Gives back its arguments.
@@ -53,10 +57,11 @@ type Kind = (
 );
 
 /// Every kind. By hand, since what serde generates for a tag among the keys is large.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     ("lamp", |keys| from_value(keys).map(DeviceSettings::Lamp)),
     ("serial", |keys| from_value(keys).map(DeviceSettings::Serial)),
     ("modbus", |keys| from_value(keys).map(DeviceSettings::Modbus)),
+    ("drone", |keys| from_value(keys).map(DeviceSettings::Drone)),
     ("sleep", |keys| from_value(keys).map(DeviceSettings::Sleep)),
     ("echo", |keys| from_value(keys).map(DeviceSettings::Echo)),
     ("command", |keys| from_value(keys).map(DeviceSettings::Command)),
@@ -98,6 +103,7 @@ impl DeviceSettings {
             DeviceSettings::Lamp(_) => "lamp",
             DeviceSettings::Serial(_) => "serial",
             DeviceSettings::Modbus(_) => "modbus",
+            DeviceSettings::Drone(_) => "drone",
             DeviceSettings::Sleep(_) => "sleep",
             DeviceSettings::Echo(_) => "echo",
             DeviceSettings::Command(_) => "command",
@@ -136,6 +142,7 @@ impl DeviceSettings {
     /// unless its table says otherwise.
     pub fn is_hazardous_kind(&self) -> bool {
         match self {
+            DeviceSettings::Drone(_) => true,
             DeviceSettings::Lamp(_)
             | DeviceSettings::Serial(_)
             | DeviceSettings::Modbus(_)
@@ -180,6 +187,7 @@ impl DeviceSettings {
             DeviceSettings::Serial(serial) => serial.port.warnings(),
             DeviceSettings::Modbus(modbus) => modbus.port.warnings(),
             DeviceSettings::Lamp(_)
+            | DeviceSettings::Drone(_)
             | DeviceSettings::Sleep(_)
             | DeviceSettings::Echo(_)
             | DeviceSettings::Command(_)
@@ -199,6 +207,8 @@ pub struct Hardware {
     pub contact: Contact,
     /// Which outputs must not be on together.
     pub interlocks: Interlocks,
+    /// What opens a drone's port; `None`: what opens those of this machine.
+    pub dial: Option<Arc<dyn Dial>>,
     /// Where outputs keep their last level; `None`: nothing is kept, and `on_start = "last"` is the safe level.
     pub state_dir: Option<PathBuf>,
 }
@@ -211,6 +221,7 @@ impl Hardware {
             clock,
             gpio: None,
             interlocks: Interlocks::default(),
+            dial: None,
             state_dir: None,
         }
     }
@@ -245,6 +256,7 @@ pub fn open(
         DeviceSettings::Lamp(lamp) => Box::new(Lamp::open(name, lamp, hardware)?),
         DeviceSettings::Serial(serial) => Box::new(Serial::new(name, serial, hardware.clock.clone())),
         DeviceSettings::Modbus(modbus) => Box::new(Modbus::new(name, modbus, hardware.clock.clone())),
+        DeviceSettings::Drone(drone) => Box::new(Drone::open(name, drone, hardware)?),
         DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
         DeviceSettings::Echo(_) => Box::new(Echo::new(name)),
         DeviceSettings::Command(command) => {

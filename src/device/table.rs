@@ -10,7 +10,7 @@ use super::DeviceSettings;
 use super::duration::Span;
 
 /// The table `[devices.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeviceTable {
     /// What may be asked of it, and when.
     pub care: Care,

@@ -7,15 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
-use super::flight::Order;
-use super::verbs::{ABORT, LAND, STEERING, TIME_TO_SAFE};
-use crate::clock::BootTime;
-use crate::device::duration::format_duration;
-use crate::device::{
-    Call, Context, DeviceError, Helm, Live, Outcome, Probe, Reading, Verb, VerbError, lock,
-};
 use super::error::DroneError;
+use super::flight::Order;
 use super::geo::Position;
+use super::verbs::{ABORT, LAND, STEERING, TIME_TO_SAFE};
+use crate::device::duration::format_duration;
+use crate::device::{Call, Context, DeviceError, Helm, Live, Outcome, Probe, Reading, Verb, VerbError, lock};
 
 /// How far a flight is, for those who look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +53,7 @@ pub(super) struct View {
     /// Satellites that are seen.
     pub satellites: Option<u8>,
     /// What the flight does now, if one is on.
-    pub phase: Option<&'static str>,
+    pub phase: Option<String>,
     /// How far it is.
     pub stage: Stage,
     /// How the last flight ended.
@@ -117,9 +114,7 @@ impl Panel {
     pub(super) async fn heeded(&self, context: &Context) -> Result<Outcome, VerbError> {
         let mut view = self.view.subscribe();
         let deadline = context.now() + STEERING;
-        let heeded = view.wait_for(|view| {
-            matches!(view.stage, Stage::None | Stage::Back { seen: true })
-        });
+        let heeded = view.wait_for(|view| matches!(view.stage, Stage::None | Stage::Back { seen: true }));
         let late = tokio::select! {
             biased;
             seen = heeded => seen.is_err(),
@@ -168,12 +163,21 @@ pub(super) fn status(view: &View) -> Outcome {
     let mut outcome = Outcome::new().with("state", state);
     let texts = [
         ("problem", view.silent.clone()),
-        ("phase", view.phase.map(str::to_owned)),
+        ("phase", view.phase.clone()),
         ("mode", view.mode.clone()),
         ("position", view.position.map(|position| position.to_string())),
-        ("altitude_metres", view.altitude.map(|metres| format!("{metres:.1}"))),
-        ("from_home_metres", view.from_home.map(|metres| format!("{metres:.0}"))),
-        ("speed_metres_per_second", view.speed.map(|speed| format!("{speed:.1}"))),
+        (
+            "altitude_metres",
+            view.altitude.map(|metres| format!("{metres:.1}")),
+        ),
+        (
+            "from_home_metres",
+            view.from_home.map(|metres| format!("{metres:.0}")),
+        ),
+        (
+            "speed_metres_per_second",
+            view.speed.map(|speed| format!("{speed:.1}")),
+        ),
         ("battery_percent", view.battery.map(|percent| percent.to_string())),
         ("satellites", view.satellites.map(|count| count.to_string())),
         ("last_flight", view.last_flight.clone()),

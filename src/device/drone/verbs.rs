@@ -27,14 +27,15 @@ const PLAN_USAGE: &str = "<lat,lon,alt[,hold[,speed]]>… [return|land]";
 
 /// Its verbs.
 pub(super) fn verbs(settings: &DroneSettings) -> Vec<Verb> {
-    let verb = |name: &'static str, usage: &'static str, help: &'static str, effect, urgency, max_time| Verb {
-        name: name.into(),
-        usage: usage.into(),
-        help: help.into(),
-        effect,
-        urgency,
-        max_time,
-    };
+    let verb =
+        |name: &'static str, usage: &'static str, help: &'static str, effect, urgency, max_time| Verb {
+            name: name.into(),
+            usage: usage.into(),
+            help: help.into(),
+            effect,
+            urgency,
+            max_time,
+        };
     let short = STEERING + Duration::from_secs(3);
     vec![
         verb(
@@ -54,8 +55,29 @@ pub(super) fn verbs(settings: &DroneSettings) -> Vec<Verb> {
             Urgency::Work,
             PREFLIGHT_TIME,
         ),
-        verb(ABORT, "", "Returns to launch, whatever is flown.", Effect::Set, Urgency::Preempt, short),
-        verb(LAND, "", "Lands where it is.", Effect::Set, Urgency::Preempt, short),
-        verb(STATUS, "", "Tells what is known of the drone now.", Effect::Read, Urgency::Query, short),
+        verb(
+            ABORT,
+            "",
+            "Returns to launch, whatever is flown.",
+            Effect::Set,
+            Urgency::Preempt,
+            short,
+        ),
+        verb(
+            LAND,
+            "",
+            "Lands where it is.",
+            Effect::Set,
+            Urgency::Preempt,
+            short,
+        ),
+        verb(
+            STATUS,
+            "",
+            "Tells what is known of the drone now.",
+            Effect::Read,
+            Urgency::Query,
+            short,
+        ),
     ]
 }
