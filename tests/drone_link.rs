@@ -5,6 +5,7 @@
 #![cfg(feature = "agent")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test's helpers may stop it, too"
 )]

@@ -72,6 +72,7 @@ use super::settings::DroneSettings;
 use super::wire::number::CMD_COMPONENT_ARM_DISARM;
 use super::wire::{Frame, Item, ListKind, Said};
 use crate::clock::BootTime;
+pub use crate::device::Confirmed;
 use air::Air;
 use arming::{Arming, Starting};
 use ground::{Checking, SettingMode};
@@ -139,17 +140,6 @@ pub struct Record {
     pub mission: u64,
     /// How far it got.
     pub phase: RecordPhase,
-}
-
-/// The server's answer to [`Act::Confirm`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Confirmed {
-    /// The process runs here and is ours; that is good for one act until then.
-    Until(BootTime),
-    /// It is not, and why.
-    NotOurs(String),
-    /// It can't be told now.
-    Unclear,
 }
 
 /// What is to be done, in order.

@@ -155,6 +155,10 @@ impl RawFrame {
 }
 
 /// What a [`Deframer`] finds.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack, and most are frames"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// A frame of the common messages, checked.
@@ -222,9 +226,7 @@ impl Deframer {
                     return Some(Found::Unchecked { from, sequence });
                 }
                 Start::Frame { length, seed } => {
-                    let Some(bytes) = rest.get(..length) else {
-                        return None;
-                    };
+                    let bytes = rest.get(..length)?;
                     let frame = RawFrame::copy(bytes);
                     let checked = 1..frame.payload_range().end;
                     if calculate_crc(&bytes[checked], seed) == frame.checksum() {

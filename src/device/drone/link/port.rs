@@ -49,9 +49,11 @@ pub struct SystemDial {
     serial: Arc<Mutex<Threads>>,
 }
 
+type Opened = Result<Box<dyn SerialPort>, SerialError>;
+
 #[derive(Default)]
 struct Threads {
-    opening: Option<JoinHandle<Result<Box<dyn SerialPort>, SerialError>>>,
+    opening: Option<JoinHandle<Opened>>,
     closing: Option<JoinHandle<()>>,
 }
 
@@ -114,10 +116,6 @@ async fn open_serial(
     path: PathBuf,
     baud: u32,
 ) -> Result<Box<dyn Stream>, LinkError> {
-    let closing = lock(&threads).closing.take();
-    if let Some(closing) = closing {
-        let _ = closing.await;
-    }
     let settings = PortSettings {
         path: path.clone(),
         backend: PortBackend::Port,
@@ -129,16 +127,8 @@ async fn open_serial(
         rs485: Rs485::Off,
         settle: Duration::ZERO,
     };
-    // One that somebody stopped waiting for is taken up.
-    let opening = lock(&threads)
-        .opening
-        .take()
-        .unwrap_or_else(|| tokio::task::spawn_blocking(move || RealPort(settings).open()));
-    let mut kept = KeptOpening {
-        threads: threads.clone(),
-        opening: Some(opening),
-    };
-    let opened = kept.wait().await.unwrap_or_else(|error| {
+    let mut waiting = Waiting::new(threads.clone());
+    let opened = waiting.open(RealPort(settings)).await.unwrap_or_else(|error| {
         Err(SerialError::Io {
             path,
             action: "open it",
@@ -151,28 +141,36 @@ async fn open_serial(
     }))
 }
 
-/// Puts an opening back when nobody waits for it any more.
-struct KeptOpening {
+/// Waits for the threads; puts them back when nobody waits any more, to be taken up by the next attempt.
+struct Waiting {
     threads: Arc<Mutex<Threads>>,
-    opening: Option<JoinHandle<Result<Box<dyn SerialPort>, SerialError>>>,
+    mine: Threads,
 }
 
-impl KeptOpening {
-    async fn wait(&mut self) -> Result<Result<Box<dyn SerialPort>, SerialError>, tokio::task::JoinError> {
-        let Some(opening) = &mut self.opening else {
-            return std::future::pending().await;
-        };
+impl Waiting {
+    fn new(threads: Arc<Mutex<Threads>>) -> Self {
+        let mine = std::mem::take(&mut *lock(&threads));
+        Waiting { threads, mine }
+    }
+
+    async fn open(&mut self, port: RealPort) -> Result<Opened, tokio::task::JoinError> {
+        if let Some(closing) = &mut self.mine.closing {
+            let _ = closing.await;
+            self.mine.closing = None;
+        }
+        let opening = self
+            .mine
+            .opening
+            .get_or_insert_with(|| tokio::task::spawn_blocking(move || port.open()));
         let opened = opening.await;
-        self.opening = None;
+        self.mine.opening = None;
         opened
     }
 }
 
-impl Drop for KeptOpening {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(opening) = self.opening.take() {
-            lock(&self.threads).opening = Some(opening);
-        }
+        *lock(&self.threads) = std::mem::take(&mut self.mine);
     }
 }
 

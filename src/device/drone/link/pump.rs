@@ -412,12 +412,12 @@ impl Link {
                     continue;
                 }
             };
-            if let Some(signing) = &mut self.signing {
-                if let Err(reason) = signing.accept(&raw, self.clock.wall_nanos()) {
-                    self.statistics.bad_signature += 1;
-                    tracing::debug!(?reason, id = raw.id(), "frame refused");
-                    continue;
-                }
+            if let Some(signing) = &mut self.signing
+                && let Err(reason) = signing.accept(&raw, self.clock.wall_nanos())
+            {
+                self.statistics.bad_signature += 1;
+                tracing::debug!(?reason, id = raw.id(), "frame refused");
+                continue;
             }
             if self.sequences.follow(&raw) {
                 self.statistics.received_frames += 1;
