@@ -1,0 +1,1 @@
+//! The vehicle is asked as a ground station asks.
