@@ -47,9 +47,9 @@ impl Run {
     /// Lines said, and how many were not driven.
     async fn drive(&self, list: &SafeList, levels: Levels) -> (Vec<String>, usize) {
         let mut said = Vec::new();
-        let gpio = list.backend(levels, &self.board).unwrap();
+        let backends = list.backends(levels, &self.board);
         let failed = list
-            .drive(levels, &*gpio, &self.clock, &mut |line| {
+            .drive(levels, &backends, &self.clock, &mut |line| {
                 said.push(line.to_owned())
             })
             .await;
@@ -74,13 +74,13 @@ fn the_list_comes_back_as_it_was_compiled() {
     let list = SafeList::of(&settings);
     assert_eq!(list.outputs.len(), 3, "outputs alone");
     assert_eq!(
-        list.outputs[0].spec().unwrap(),
-        settings.devices["a"].settings.output().unwrap().line
+        list.outputs[0].drive().unwrap(),
+        settings.devices["a"].settings.output().unwrap().drive
     );
     assert_eq!((list.outputs[0].safe, list.outputs[0].stop), (Level::On, None));
     assert_eq!(
-        list.outputs[1].spec().unwrap(),
-        settings.devices["b"].settings.output().unwrap().line
+        list.outputs[1].drive().unwrap(),
+        settings.devices["b"].settings.output().unwrap().drive
     );
     assert_eq!(
         list.dead_time("x"),

@@ -6,9 +6,11 @@ use serde::Deserialize;
 
 use crate::device::duration::{Span, format_duration};
 use crate::device::gpio::{Level, LineSpec, text_or_number};
+use crate::device::output::Drive;
 use crate::device::output::settings::{
     InputTable, OnLostServer, OnStart, OnStop, OutputSettings, OutputSettingsError, OutputTable,
 };
+use crate::device::pwm::PwmTable;
 
 /// The longest pulse unless the configuration says otherwise.
 const DEFAULT_MAX_PULSE: Duration = Duration::from_secs(600);
@@ -36,6 +38,7 @@ struct LampTable {
     #[serde(default, deserialize_with = "text_or_number")]
     chip: Option<String>,
     offset: Option<u32>,
+    pwm: Option<PwmTable>,
     #[serde(default)]
     active_low: bool,
     #[serde(default)]
@@ -82,6 +85,7 @@ impl TryFrom<LampTable> for LampSettings {
             line: table.line,
             chip: table.chip,
             offset: table.offset,
+            pwm: table.pwm,
             active_low: table.active_low,
             safe: table.safe,
             on_start: table.on_start,
@@ -105,8 +109,13 @@ impl TryFrom<LampTable> for LampSettings {
 impl LampSettings {
     /// A lamp on a line, everything else as by default.
     pub fn on_line(line: LineSpec) -> Self {
+        LampSettings::on(Drive::Line(line))
+    }
+
+    /// A lamp somewhere, everything else as by default.
+    pub fn on(drive: Drive) -> Self {
         LampSettings {
-            output: OutputSettings::on_line(line),
+            output: OutputSettings::on(drive),
             max_pulse: DEFAULT_MAX_PULSE,
         }
     }
