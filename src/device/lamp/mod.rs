@@ -266,6 +266,8 @@ impl Probe for LampProbe {
 }
 
 #[cfg(test)]
+mod dim_tests;
+#[cfg(test)]
 mod rules_tests;
 #[cfg(test)]
 mod tests;

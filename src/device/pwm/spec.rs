@@ -27,7 +27,7 @@ pub struct PwmSpec {
 
 /// The keys as they are written: `pwm = { chip = "fe20c000.pwm", channel = 0, frequency = 1000 }`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, as in { channel = 0 }")]
 pub struct PwmTable {
     #[serde(default, deserialize_with = "text_or_number")]
     chip: Option<String>,

@@ -81,11 +81,16 @@ pub struct SysfsPwm {
 
 impl Default for SysfsPwm {
     fn default() -> Self {
-        SysfsPwm::with_kernel(ROOT, Arc::new(RealKernel))
+        SysfsPwm::at(ROOT)
     }
 }
 
 impl SysfsPwm {
+    /// Chips below another folder than the kernel's own.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        SysfsPwm::with_kernel(root, Arc::new(RealKernel))
+    }
+
     /// Chips below another folder, whose files somebody else brings to life.
     pub fn with_kernel(root: impl Into<PathBuf>, kernel: Arc<dyn Kernel>) -> Self {
         SysfsPwm {
