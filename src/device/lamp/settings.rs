@@ -126,3 +126,67 @@ pub(super) fn longest_pulse(settings: &LampSettings) -> Duration {
     let max_on = settings.output.max_on.unwrap_or(settings.max_pulse);
     settings.max_pulse.min(max_on)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceSettings;
+    use crate::device::pwm::PwmSpec;
+
+    /// As the agent reads a device's table.
+    fn lamp(keys: &str) -> Result<LampSettings, String> {
+        let text = format!("kind = \"lamp\"\n{keys}");
+        let source = config::File::from_str(&text, config::FileFormat::Toml);
+        let file = config::Config::builder().add_source(source).build().unwrap();
+        match file.try_deserialize().map_err(|error| error.to_string())? {
+            DeviceSettings::Lamp(lamp) => Ok(lamp),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_lamp_on_a_pwm_channel_has_no_line() {
+        let short = lamp("pwm = { channel = 0 }").unwrap();
+        assert_eq!(short.output, OutputSettings::on(Drive::Pwm(PwmSpec::channel(0))));
+        let long = lamp(
+            "pwm = { chip = \"fe20c000.pwm\", channel = 1, frequency = 200 }\nactive_low = true\nmax_on = \"1h\"",
+        );
+        let long = DeviceSettings::Lamp(long.unwrap());
+        let spec = PwmSpec {
+            chip: Some("fe20c000.pwm".into()),
+            channel: 1,
+            frequency: 200,
+            active_low: true,
+        };
+        assert_eq!(long.pwm(), Some(&spec));
+        assert!(!long.needs_gpio() && long.lines().is_empty());
+        let both = lamp("pwm = { channel = 0 }\nfeedback = { line = \"GPIO27\" }").unwrap();
+        assert!(DeviceSettings::Lamp(both).needs_gpio(), "for its feedback");
+        for (keys, help) in [
+            (
+                "line = \"GPIO18\"\npwm = { channel = 0 }",
+                "pwm says already what is driven",
+            ),
+            (
+                "chip = \"fe20c000.pwm\"\npwm = { channel = 0 }",
+                "stands within pwm",
+            ),
+            (
+                "pwm = { chip = 0, channel = 0 }",
+                "pwm: chip = \"0\" is a number, and numbers move",
+            ),
+            ("pwm = { chip = \"\", channel = 0 }", "pwm: chip is empty"),
+            (
+                "pwm = { channel = 0, frequency = 0 }",
+                "pwm: frequency = 0 must be from 1",
+            ),
+            ("pwm = { frequency = 50 }", "missing field `channel`"),
+            ("pwm = { channel = -1 }", "-1"),
+            ("pwm = { channel = 0, period = 5 }", "unknown field `period`"),
+            ("pwm = \"GPIO18\"", "expected a table, as in { channel = 0 }"),
+        ] {
+            let error = lamp(keys).unwrap_err();
+            assert!(error.contains(help), "{keys}: {error}");
+        }
+    }
+}
