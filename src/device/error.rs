@@ -8,6 +8,7 @@ use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
 use super::modbus::ModbusError;
 use super::output::OutputError;
+use super::pwm::PwmError;
 use super::serial::SerialError;
 
 /// Why a verb did not end well. `to_string()` is the whole text for the process's error message.
@@ -122,6 +123,16 @@ pub enum DeviceError {
         action: String,
         /// What the backend said.
         cause: GpioError,
+    },
+    /// The PWM channel or chip refused.
+    #[error("{device}: cannot {action}: {cause}")]
+    Pwm {
+        /// The device.
+        device: String,
+        /// What was being done.
+        action: String,
+        /// What the backend said.
+        cause: PwmError,
     },
     /// The line does not have the level that was just set.
     #[error(

@@ -32,6 +32,7 @@ pub mod lamp;
 pub mod modbus;
 pub mod output;
 pub mod owner;
+pub mod pwm;
 pub mod serial;
 mod settings;
 mod table;

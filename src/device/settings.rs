@@ -15,6 +15,7 @@ use super::gpio::{GpioBackend, LineSpec};
 use super::lamp::{Lamp, LampSettings};
 use super::modbus::{Modbus, ModbusSettings};
 use super::output::{Interlocks, OutputSettings};
+use super::pwm::{PwmBackend, PwmSpec};
 use super::serial::{Serial, SerialSettings};
 use super::{Contact, Device, DeviceError};
 use crate::clock::SharedClock;
@@ -161,7 +162,7 @@ impl DeviceSettings {
 
     /// Whether [`Hardware::gpio`] must be there to open it.
     pub fn needs_gpio(&self) -> bool {
-        matches!(self, DeviceSettings::Lamp(_))
+        !self.lines().is_empty()
     }
 
     /// The settings of the output that it is, if it is one on a line of this machine.
@@ -178,7 +179,12 @@ impl DeviceSettings {
             return Vec::new();
         };
         let feedback = output.feedback.as_ref().map(|feedback| &feedback.line);
-        std::iter::once(&output.line).chain(feedback).collect()
+        output.drive.line().into_iter().chain(feedback).collect()
+    }
+
+    /// The PWM channel that it needs.
+    pub fn pwm(&self) -> Option<&PwmSpec> {
+        self.output()?.drive.pwm()
     }
 
     /// What works and will yet surprise, for `check`: each with the remedy.
@@ -203,6 +209,8 @@ pub struct Hardware {
     pub clock: SharedClock,
     /// The GPIO backend; `None` where no configured device needs one.
     pub gpio: Option<Arc<dyn GpioBackend>>,
+    /// The PWM backend; `None` where no configured device needs one.
+    pub pwm: Option<Arc<dyn PwmBackend>>,
     /// When the server was last heard from.
     pub contact: Contact,
     /// Which outputs must not be on together.
@@ -214,12 +222,13 @@ pub struct Hardware {
 }
 
 impl Hardware {
-    /// No GPIO, a server heard from just now, no interlocks, nothing kept.
+    /// No GPIO, no PWM, a server heard from just now, no interlocks, nothing kept.
     pub fn new(clock: SharedClock) -> Self {
         Hardware {
             contact: Contact::new(clock.now()),
             clock,
             gpio: None,
+            pwm: None,
             interlocks: Interlocks::default(),
             dial: None,
             state_dir: None,
@@ -230,6 +239,13 @@ impl Hardware {
     #[must_use]
     pub fn with_gpio(mut self, gpio: Arc<dyn GpioBackend>) -> Self {
         self.gpio = Some(gpio);
+        self
+    }
+
+    /// The same with a PWM backend.
+    #[must_use]
+    pub fn with_pwm(mut self, pwm: Arc<dyn PwmBackend>) -> Self {
+        self.pwm = Some(pwm);
         self
     }
 }
@@ -276,6 +292,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::device::gpio::{Level, LineAddress, LineSpec, Physical, SimulatedBoard};
+    use crate::device::output::Drive;
     use crate::device::output::settings::{FeedbackSettings, OnLostServer, OnStart, OnStop};
 
     #[derive(Debug, Deserialize)]
@@ -333,13 +350,13 @@ mod tests {
         .unwrap();
         let seconds = Duration::from_secs;
         let output = OutputSettings {
-            line: LineSpec {
+            drive: Drive::Line(LineSpec {
                 address: LineAddress::OnChip {
                     label: "pinctrl-rp1".into(),
                     offset: 4,
                 },
                 active_low: true,
-            },
+            }),
             safe: Level::On,
             on_start: OnStart::Last,
             on_stop: OnStop::Hold,

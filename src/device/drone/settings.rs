@@ -270,10 +270,8 @@ mod tests {
     #[test]
     fn defaults_are_careful() {
         let drone = read("port = \"/dev/ttyACM0\"").unwrap();
-        assert_eq!(
-            (drone.baud, drone.us.system, drone.us.component),
-            (57_600, 255, 191)
-        );
+        assert_eq!(drone.address, Address::parse("/dev/ttyACM0", None).unwrap());
+        assert_eq!((drone.us.system, drone.us.component), (255, 191));
         assert_eq!((drone.vehicle.system, drone.vehicle.component), (1, 1));
         assert_eq!(
             (drone.limits.max_altitude, drone.limits.max_distance),
