@@ -1,7 +1,7 @@
-//! Leaves out of the shipped agent what only unwinding reads: a tenth of it, for every function where the stack is. It never
-//! unwinds, since a panic ends it at once (docs/decisions/0049-a-panic-ends-the-program.md), and names of functions, for which
-//! a debugger would read it too, are stripped anyway. Rust's own flag against these tables can't be set in Cargo.toml, and would
-//! not reach the standard library.
+//! Leaves out of the shipped agent what only unwinding reads, an eighth of it: tables that say of each function where its stack is.
+//! It never unwinds, since a panic ends it at once (docs/decisions/0049-a-panic-ends-the-program.md), and names of functions, for which
+//! a debugger would read it too, are stripped anyway. Rust's own flag against these tables (`-C force-unwind-tables=no`) left
+//! them where they were, and can't be set in Cargo.toml.
 
 use std::path::Path;
 
