@@ -17,6 +17,7 @@ use super::journal::{Begun, Record, Refusal, Refused};
 use super::lane::{End, Lane};
 use super::metrics::RefusalReason;
 use super::registry::Function;
+use super::server_clock::LeaseEnds;
 use crate::client::Caller;
 use crate::clock::BootTime;
 use crate::device::{Cancellation, Context, Origin, VerbError};
@@ -30,7 +31,10 @@ pub(super) struct Job {
     pub process: Process,
     pub attempt: Attempt,
     pub function: Function,
+    /// As it surely lasts.
     pub lease: Option<Lease>,
+    /// How far that is known.
+    pub ends: Option<LeaseEnds>,
     pub lane: Arc<Lane>,
     pub caller: Caller,
     pub origin: Arc<Origin>,
@@ -60,17 +64,17 @@ async fn done<T>(slot: &mut Slot<'_, T>) -> T {
 impl Job {
     /// Sees the attempt through to its end and hands that to the lane.
     pub async fn run(self) {
-        let (verdict, attributes, begun) = match AssertUnwindSafe(self.see_through()).catch_unwind().await {
+        let ended = AssertUnwindSafe(self.see_through()).catch_unwind().await;
+        let (verdict, attributes, begun, lease) = match ended {
             Ok(ended) => ended,
             // The device's owner task catches the verb's panics; this one is ours.
             Err(_) => {
                 let text = "the agent panicked; this is a defect of outpost, please report it";
-                (Verdict::Close(Close::Failed(text.to_owned())), Vec::new(), true)
+                let failed = Verdict::Close(Close::Failed(text.to_owned()));
+                (failed, Vec::new(), true, self.lease)
             }
         };
-        let Job {
-            attempt, lease, lane, ..
-        } = self;
+        let Job { attempt, lane, .. } = self;
         let end = End {
             attempt,
             attributes,
@@ -83,24 +87,37 @@ impl Job {
 
     fn plan(&self) -> Plan {
         let verb = &self.function.verb;
+        let time_to_safe = self.function.device.time_to_safe();
+        // What waits for a busy device is no shorter for the server.
+        let longest = verb.max_time + self.function.rules.queue_wait;
         Plan {
             effect: verb.effect,
             lease: self.lease,
-            time_to_safe: self.function.device.time_to_safe(),
+            likely_end: self.likely_end(longest, time_to_safe),
+            time_to_safe,
             confirm: self.function.rules.guards(verb),
-            // What waits for a busy device is no shorter for the server.
-            supervise: (verb.max_time + self.function.rules.queue_wait > SUPERVISED)
-                .then_some(self.supervise),
+            supervise: (longest > SUPERVISED).then_some(self.supervise),
         }
     }
 
-    /// What follows, what the verb had to tell, and whether the journal knows the attempt as begun.
-    async fn see_through(&self) -> (Verdict, Vec<Attribute>, bool) {
+    /// When the lease likely ends, if that is worth an exchange: what surely remains may not do for the verb, and there is more
+    /// than a tenth of the lease to be won.
+    fn likely_end(&self, longest: Duration, time_to_safe: Duration) -> Option<BootTime> {
+        let (lease, ends) = self.lease.zip(self.ends)?;
+        let left = lease
+            .effective_end(time_to_safe)
+            .saturating_since(self.lane.clock.now());
+        (left < longest && ends.is_worth_bounding()).then_some(ends.likely())
+    }
+
+    /// What follows, what the verb had to tell, whether the journal knows the attempt as begun, and its lease.
+    async fn see_through(&self) -> (Verdict, Vec<Attribute>, bool, Option<Lease>) {
         let clock = &self.lane.clock;
         let progress = Progress::default();
         let cancel = Cancellation::new();
         let (mut guard, first) = Guard::new(self.plan());
         let mut recording: Slot<'_, Event> = None;
+        let mut bounding: Slot<'_, Event> = None;
         let mut asking: Slot<'_, Event> = None;
         let mut acting: Slot<'_, (Event, Vec<Attribute>)> = None;
         let mut telling: Slot<'_, ()> = None;
@@ -110,7 +127,13 @@ impl Job {
         let mut action = Some(first);
         loop {
             match action.take() {
-                Some(Action::Record) => recording = Some(Box::pin(self.record())),
+                Some(Action::Record { bound }) => {
+                    recording = Some(Box::pin(self.record()));
+                    if bound {
+                        bounding = Some(Box::pin(self.bound()));
+                    }
+                }
+                Some(Action::Bound) => bounding = Some(Box::pin(self.bound())),
                 Some(Action::Ask) => asking = Some(Box::pin(self.ask())),
                 Some(Action::Act { until, begin_by }) => {
                     let context = self.context(until, begin_by, &cancel, &progress);
@@ -122,7 +145,7 @@ impl Job {
                     // What could not be told meanwhile is told at the end; a duplicate counts as told.
                     let mut told: Vec<Attribute> = progress.lock().waiting.drain(..).collect();
                     told.append(&mut attributes);
-                    return (verdict, told, begun);
+                    return (verdict, told, begun, guard.lease());
                 }
                 None => {}
             }
@@ -140,6 +163,7 @@ impl Job {
                     attributes = told;
                     event
                 }
+                event = done(&mut bounding) => event,
                 event = done(&mut asking) => event,
                 reason = self.stop.cancelled(), if !stopped => {
                     stopped = true;
@@ -165,7 +189,11 @@ impl Job {
             effect: verb.effect,
             repeat: self.function.rules.repeat,
             at: shared.moment(),
-            lease_end: self.lease.map(|lease| lease.end),
+            // What bounds it further is asked for beside this, and again by whoever takes it up after a crash.
+            lease_end: self
+                .ends
+                .map(|ends| ends.likely())
+                .or(self.lease.map(|lease| lease.end)),
         };
         let answer = shared
             .durably(move |journal| {
@@ -188,6 +216,21 @@ impl Job {
             }
             refusal => self.refuse(reason, refusal.to_string()),
         })
+    }
+
+    /// Bounds the lease by a quick exchange.
+    async fn bound(&self) -> Event {
+        let answer = self.caller.client().version().await;
+        match (self.lane.shared.observe(&answer), self.ends) {
+            (Some((exchange, stamp)), Some(mut ends)) => {
+                ends.bounded_by(exchange, stamp);
+                Event::Bounded {
+                    surely: ends.surely(),
+                    likely: ends.likely(),
+                }
+            }
+            _ => Event::NotBounded,
+        }
     }
 
     /// Refused: for the process and for `history`.

@@ -7,6 +7,7 @@ use crate::agent::answers;
 use crate::agent::fence::{Interrupted, Lease, Seen, Verdict, after_a_crash, lease_length};
 use crate::agent::journal;
 use crate::agent::lane::End;
+use crate::agent::server_clock::{Exchange, Stamp, end_seen_later};
 use crate::clock::BootTime;
 use crate::device::Effect;
 use crate::protocol::Refusal;
@@ -57,14 +58,16 @@ impl Worker {
     }
 
     /// Takes up an attempt that a crash interrupted; what the server said of it, if it was asked.
-    async fn take_up(&mut self, begun: journal::Begun, seen: Option<(Seen, Option<Process>)>) {
-        let (seen, process) = seen.unzip();
+    async fn take_up(&mut self, begun: journal::Begun, seen: Option<Looked>) {
+        let (seen, process) = seen
+            .map(|looked| (looked.seen, looked.process.zip(looked.lease)))
+            .unzip();
         let this_boot = self.lane.shared.is_this_boot(&begun.at);
         let now = self.clock.now();
         match after_a_crash(begun.effect, begun.lease_end, this_boot, seen, now) {
             Interrupted::Ask => self.interrupted.push(begun),
             Interrupted::Again => match process.flatten() {
-                Some(process) => self.begin_again(begun, process).await,
+                Some((process, lease)) => self.begin_again(begun, process, lease).await,
                 None => self.interrupted.push(begun),
             },
             Interrupted::Over(verdict) => self.end_interrupted(begun, verdict).await,
@@ -73,7 +76,10 @@ impl Worker {
 
     async fn end_interrupted(&self, begun: journal::Begun, verdict: Verdict) {
         let end = End {
-            lease: begun.lease_end.map(|end| self.old_lease(&begun, end)),
+            // What the journal says of its end is likely, not sure (docs/fence.md, 2): the server is asked before anything is told.
+            lease: begun
+                .lease_end
+                .map(|_| Lease::new(BootTime::default(), Duration::ZERO)),
             attempt: begun.attempt,
             attributes: Vec::new(),
             verdict,
@@ -82,22 +88,12 @@ impl Worker {
         self.lane.ended(end).await;
     }
 
-    /// The lease of a former life, as far as ends are concerned: over, if that was in another boot.
-    fn old_lease(&self, begun: &journal::Begun, end: BootTime) -> Lease {
-        let this_boot = self.lane.shared.is_this_boot(&begun.at);
-        let end = if this_boot { end } else { BootTime::default() };
-        Lease::new(end, Duration::ZERO)
-    }
-
-    async fn begin_again(&mut self, begun: journal::Begun, process: Process) {
-        // Of its whole length, which the margin is a part of.
-        let lease = begun.lease_end.zip(lease_length(process.spec.max_exec_time));
+    async fn begin_again(&mut self, begun: journal::Begun, process: Process, lease: Lease) {
         let registry = self.registry.current();
-        match (registry.find(&process.spec.func), lease) {
-            (Ok(function), Some((end, length))) if function.verb.effect == begun.effect => {
+        match registry.find(&process.spec.func) {
+            Ok(function) if function.verb.effect == begun.effect => {
                 tracing::info!(attempt = %begun.attempt, "begun again after a crash");
-                let lease = Lease::new(end, length);
-                self.start(process, begun.attempt, function.clone(), Some(lease));
+                self.start(process, begun.attempt, function.clone(), Some(lease), None);
             }
             // The configuration was changed meanwhile.
             _ => self.end_interrupted(begun, Verdict::Leave).await,
@@ -111,13 +107,17 @@ impl Worker {
         };
         let caller = self.caller().clone();
         let answer = caller.get_process(&begun.attempt.process_id).await;
-        self.lane.shared.hear(&answer);
+        let told = self.lane.shared.hear(&answer);
         let process = answer.as_ref().map(|timed| &timed.value);
         let seen = answers::seen(process, &begun.attempt, caller.id());
         let process = process.ok().cloned();
+        let lease = process
+            .as_ref()
+            .and_then(|process| old_lease(&begun, process, told));
+        let looked = Looked { seen, process, lease };
         // If the agent's stop drops this while the journal is written, the next life takes it up again.
         self.interrupted.pop();
-        self.take_up(begun, Some((seen, process))).await;
+        self.take_up(begun, Some(looked)).await;
         match answer {
             Err(error) if !matches!(error.refusal(), Some(Refusal::Unknown)) => {
                 self.failed(&error, "can't ask about what a crash interrupted")
@@ -125,4 +125,23 @@ impl Worker {
             _ => Turn::On,
         }
     }
+}
+
+/// What the server said of an attempt that a crash interrupted.
+struct Looked {
+    seen: Seen,
+    process: Option<Process>,
+    /// What is left of the lease in which it began.
+    lease: Option<Lease>,
+}
+
+/// The lease of a former life in this boot, bounded by what the server's clock shows now; its margin is that of its whole length.
+fn old_lease(begun: &journal::Begun, process: &Process, told: Option<(Exchange, Stamp)>) -> Option<Lease> {
+    let (likely, length) = begun.lease_end.zip(lease_length(process.spec.max_exec_time))?;
+    let end = match told {
+        Some((exchange, stamp)) => end_seen_later(likely, begun.attempt.start_time, length, exchange, stamp),
+        // Such a server never let anything but the sending count.
+        None => likely,
+    };
+    Some(Lease::new(end, length))
 }
