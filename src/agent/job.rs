@@ -13,7 +13,7 @@ use super::answers;
 use super::delivery;
 use super::fence::{Action, Attempt, Close, Ending, Event, Guard, Lease, Plan, SUPERVISED, Seen, Verdict};
 use super::health::Working;
-use super::journal::{Begun, Record, Refusal, Refused};
+use super::journal::{Begun, Health, Record, Refusal, Refused};
 use super::lane::{End, Lane};
 use super::metrics::RefusalReason;
 use super::registry::Function;
@@ -197,8 +197,11 @@ impl Job {
         };
         let answer = shared
             .durably(move |journal| {
-                // A disk that was full may have room again.
-                let _ = journal.retry();
+                // A disk that was full may have room again. Where all is well this would sync what else waits: one sync too many
+                // between an assignment and its edge.
+                if *journal.health() != Health::Good {
+                    let _ = journal.retry();
+                }
                 journal.begin(begun)
             })
             .await;

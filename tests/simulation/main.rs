@@ -39,7 +39,7 @@ const REGRESSIONS: &[u64] = &[21957, 52868, 58032, 63929, 93831];
 const BREAKS: [(Broken, Kind, std::ops::Range<u64>); 4] = [
     (Broken::NoJournal, Kind::Twice, 140..160),
     (Broken::LeaseFromArrival, Kind::Late, 180..200),
-    (Broken::NoConfirm, Kind::Late, 20..40),
+    (Broken::NoConfirm, Kind::Late, 790..810),
     (Broken::OutboxWithoutAsking, Kind::False, 0..20),
 ];
 
