@@ -35,6 +35,7 @@ From submit to the edge of a simulated pin, and from start to the first assignme
   --starts N    of the agent [20]
   --agent FILE  another outpost-agent, as the one that is shipped
   --hub FILE    another outpost-hub
+  --folder DIR  on another disk, or in memory, where a sync costs nothing
 ";
 
 /// Syncs between a submit and its edge: the hub commits the process and, since somebody waits for it, its assignment at once; the
@@ -54,6 +55,7 @@ struct Options {
     starts: usize,
     agent: PathBuf,
     hub: PathBuf,
+    folder: PathBuf,
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
@@ -62,6 +64,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         starts: 20,
         agent: env!("CARGO_BIN_EXE_outpost-agent").into(),
         hub: env!("CARGO_BIN_EXE_outpost-hub").into(),
+        // Where the disk is, not where the memory may be.
+        folder: env!("CARGO_TARGET_TMPDIR").into(),
     };
     while let Some(word) = words.next() {
         let value = words.next().ok_or(HELP.to_owned())?;
@@ -78,6 +82,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             "--starts" => options.starts = number()?,
             "--agent" => options.agent = value.into(),
             "--hub" => options.hub = value.into(),
+            "--folder" => options.folder = value.into(),
             _ => return Err(HELP.to_owned()),
         }
     }
@@ -270,10 +275,9 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Where the disk is, not where the memory may be.
     let folder = tempfile::Builder::new()
         .prefix("latency-")
-        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .tempdir_in(&options.folder)
         .unwrap();
     let hub = Hub::start(&options.hub, folder.path()).await;
     let scene = scene(&hub, folder.path()).await;
