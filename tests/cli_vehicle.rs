@@ -26,7 +26,10 @@ fn vehicle(arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
 async fn line_with(out: &mut BufReader<ChildStdout>, text: &str) -> String {
     loop {
         let mut line = String::new();
-        assert!(out.read_line(&mut line).await.unwrap() > 0, "no line with {text:?}");
+        assert!(
+            out.read_line(&mut line).await.unwrap() > 0,
+            "no line with {text:?}"
+        );
         if line.contains(text) {
             return line;
         }
@@ -57,17 +60,35 @@ async fn it_is_a_serial_port_that_speaks_mavlink_until_it_is_stopped() {
     })
     .await
     .unwrap();
-    assert_eq!((first[0], first[5], first[6], first[7]), (0xFD, 1, 1, 0), "{first:?}");
+    assert_eq!(
+        (first[0], first[5], first[6], first[7]),
+        (0xFD, 1, 1, 0),
+        "{first:?}"
+    );
     assert_eq!(ended(child).await, Some(0));
     assert!(!link.exists());
 }
 
 #[tokio::test]
 async fn it_listens_for_tcp_and_tells_machines_what_happens() {
-    let (child, mut out) = vehicle(&["--json", "--family", "px4", "--tcp", "127.0.0.1:0", "--speed", "50"]);
+    let (child, mut out) = vehicle(&[
+        "--json",
+        "--family",
+        "px4",
+        "--tcp",
+        "127.0.0.1:0",
+        "--speed",
+        "50",
+    ]);
     let line = line_with(&mut out, "tcp:").await;
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let address = line["event"].as_str().unwrap().rsplit("tcp:").next().unwrap().to_owned();
+    let address = line["event"]
+        .as_str()
+        .unwrap()
+        .rsplit("tcp:")
+        .next()
+        .unwrap()
+        .to_owned();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), 0xFD);
     let booted: serde_json::Value = serde_json::from_str(&line_with(&mut out, "\"booted\"").await).unwrap();

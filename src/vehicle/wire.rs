@@ -33,7 +33,7 @@ pub(super) fn frame_length(bytes: &[u8]) -> Option<usize> {
 #[derive(Debug)]
 pub(super) enum Came {
     Message(MavMessage),
-    Unreadable { message: u32, payload: Vec<u8> },
+    Unreadable(u32),
 }
 
 /// From whom, and what.
@@ -149,10 +149,7 @@ impl Wire {
             let message = raw.message_id();
             let came = match MavMessage::parse(MavlinkVersion::V2, message, raw.payload()) {
                 Ok(message) => Came::Message(message),
-                Err(_) => Came::Unreadable {
-                    message,
-                    payload: raw.payload().to_vec(),
-                },
+                Err(_) => Came::Unreadable(message),
             };
             found.push(Incoming {
                 from: (raw.system_id() as u8, raw.component_id()),
