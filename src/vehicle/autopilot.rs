@@ -150,7 +150,7 @@ impl Autopilot {
         }
         for incoming in self.wire.decode(bytes) {
             match incoming.came {
-                Came::Message(message) => self.hear(incoming.from, message),
+                Came::Message(message) => self.hear(incoming.from, *message),
                 Came::Unreadable(message) => self.unreadable(incoming.from, message),
             }
         }

@@ -32,7 +32,7 @@ pub(super) fn frame_length(bytes: &[u8]) -> Option<usize> {
 /// A message that came, or one whose frame is sound but whose content has no meaning.
 #[derive(Debug)]
 pub(super) enum Came {
-    Message(MavMessage),
+    Message(Box<MavMessage>),
     Unreadable(u32),
 }
 
@@ -148,7 +148,7 @@ impl Wire {
             }
             let message = raw.message_id();
             let came = match MavMessage::parse(MavlinkVersion::V2, message, raw.payload()) {
-                Ok(message) => Came::Message(message),
+                Ok(message) => Came::Message(Box::new(message)),
                 Err(_) => Came::Unreadable(message),
             };
             found.push(Incoming {

@@ -64,7 +64,7 @@ impl Station {
         let bytes = self.simulation.advance(self.now);
         for incoming in self.wire.decode(&bytes) {
             if let Came::Message(message) = incoming.came {
-                self.heard.push(message);
+                self.heard.push(*message);
             }
         }
     }
