@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::edges::{self, EdgeQueue};
 use super::fault_exits;
 use super::registry::{BadFunction, Registry, SharedRegistry};
 use super::service::StartError;
@@ -15,7 +16,8 @@ use super::worker::AbortOnDrop;
 use crate::clock::SharedClock;
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::command::Pool;
-use crate::device::gpio::{BackendChoice, GpioBackend, SimulatedBoard, open_backend};
+use crate::device::gpio::{BackendChoice, GpioBackend, GpioError, SimulatedBoard, open_backend};
+use crate::device::input::{EdgeSink, Inputs};
 use crate::device::{
     self, Contact, Device, DeviceHandle, DeviceSettings, DeviceTable, Hardware, Interlocks, Urgency, Verb,
     output, owner,
@@ -38,6 +40,7 @@ pub struct Devices {
     registry: SharedRegistry,
     roster: Roster,
     faults: Option<mpsc::UnboundedReceiver<String>>,
+    edges: Option<EdgeQueue>,
 }
 
 /// What devices are opened on.
@@ -51,6 +54,10 @@ pub(super) struct Opener {
     interlocks: Interlocks,
     /// Where outputs keep their last level.
     state_dir: Option<PathBuf>,
+    /// The levels of the inputs.
+    inputs: Inputs,
+    /// Takes edges for which something is to be submitted.
+    edges: Option<EdgeSink>,
     /// Takes the names of outputs that can't be made safe.
     faults: mpsc::UnboundedSender<String>,
 }
@@ -65,15 +72,26 @@ impl Opener {
             contact: Contact::new(clock.now()),
             interlocks: Interlocks::of(settings.kinds()),
             state_dir: None,
+            inputs: Inputs::default(),
+            edges: None,
             // Nobody listens until somebody asks for the other end.
             faults: mpsc::unbounded_channel().0,
         }
     }
 
+    fn gpio(&mut self) -> Result<Arc<dyn GpioBackend>, GpioError> {
+        if let Some(gpio) = &self.gpio {
+            return Ok(gpio.clone());
+        }
+        let gpio = open_backend(self.choice, &self.board)?;
+        self.gpio = Some(gpio.clone());
+        Ok(gpio)
+    }
+
     /// One for each slot.
     fn open(&mut self, name: &str, settings: &DeviceSettings) -> Result<Vec<Box<dyn Device>>, StartError> {
-        if settings.needs_gpio() && self.gpio.is_none() {
-            self.gpio = Some(open_backend(self.choice, &self.board)?);
+        if settings.needs_gpio() {
+            self.gpio()?;
         }
         if let Some(output) = settings.output()
             && let Some(feedback) = &output.feedback
@@ -87,6 +105,8 @@ impl Opener {
             contact: self.contact.clone(),
             interlocks: self.interlocks.clone(),
             state_dir: self.state_dir.clone(),
+            inputs: self.inputs.clone(),
+            edges: self.edges.clone(),
         };
         let slots = 0..settings.slots().max(1);
         let opened: Result<_, _> = slots.map(|_| device::open(name, settings, &hardware)).collect();
@@ -187,6 +207,8 @@ impl Devices {
         opener.state_dir = Some(settings.agent.state_dir.clone());
         let (sender, faults) = mpsc::unbounded_channel();
         opener.faults = sender;
+        let (sink, edges) = edges::channel();
+        opener.edges = Some(sink);
         let mut configured = BTreeMap::new();
         for (name, table) in &settings.devices {
             configured.insert(name.clone(), opener.start(name, table)?);
@@ -200,6 +222,7 @@ impl Devices {
             registry: SharedRegistry::default(),
             roster: Roster::default(),
             faults: Some(faults),
+            edges: Some(edges),
         };
         devices.publish(settings)?;
         Ok(devices)
@@ -213,6 +236,19 @@ impl Devices {
     /// Tells the names of outputs of this machine that can't be made safe; for whoever asks first.
     pub(super) fn faults(&mut self) -> mpsc::UnboundedReceiver<String> {
         self.faults.take().unwrap_or_else(|| mpsc::unbounded_channel().1)
+    }
+
+    /// The edges for which something is to be submitted; for whoever asks first.
+    pub(super) fn edges(&mut self) -> Option<EdgeQueue> {
+        self.edges.take()
+    }
+
+    /// The backend that lines are had from; opened if no device needed it yet.
+    ///
+    /// # Errors
+    /// It can't be used here.
+    pub(super) fn gpio(&mut self) -> Result<Arc<dyn GpioBackend>, GpioError> {
+        self.opener.gpio()
     }
 
     /// What processes may call, now and after every reload.

@@ -22,6 +22,7 @@ mod context;
 pub mod duration;
 mod error;
 pub mod gpio;
+pub mod input;
 pub mod lamp;
 pub mod modbus;
 pub mod output;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, from_value};
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
 use super::gpio::{GpioBackend, LineSpec};
+use super::input::{EdgeSink, Input, InputSettings, Inputs};
 use super::lamp::{Lamp, LampSettings};
 use super::modbus::{Modbus, ModbusSettings};
 use super::output::{Interlocks, OutputSettings};
@@ -32,6 +33,8 @@ use crate::clock::SharedClock;
 pub enum DeviceSettings {
     /// Something switched by a GPIO line.
     Lamp(LampSettings),
+    /// A GPIO line that is read.
+    Input(InputSettings),
     /// An instrument behind a serial port.
     Serial(SerialSettings),
     /// Devices on a Modbus line.
@@ -53,8 +56,9 @@ type Kind = (
 );
 
 /// Every kind. By hand, since what serde generates for a tag among the keys is large.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     ("lamp", |keys| from_value(keys).map(DeviceSettings::Lamp)),
+    ("input", |keys| from_value(keys).map(DeviceSettings::Input)),
     ("serial", |keys| from_value(keys).map(DeviceSettings::Serial)),
     ("modbus", |keys| from_value(keys).map(DeviceSettings::Modbus)),
     ("sleep", |keys| from_value(keys).map(DeviceSettings::Sleep)),
@@ -96,6 +100,7 @@ impl DeviceSettings {
     pub fn kind(&self) -> &'static str {
         match self {
             DeviceSettings::Lamp(_) => "lamp",
+            DeviceSettings::Input(_) => "input",
             DeviceSettings::Serial(_) => "serial",
             DeviceSettings::Modbus(_) => "modbus",
             DeviceSettings::Sleep(_) => "sleep",
@@ -140,7 +145,7 @@ impl DeviceSettings {
 
     /// Whether [`Hardware::gpio`] must be there to open it.
     pub fn needs_gpio(&self) -> bool {
-        matches!(self, DeviceSettings::Lamp(_))
+        matches!(self, DeviceSettings::Lamp(_) | DeviceSettings::Input(_))
     }
 
     /// The settings of the output that it is, if it is one on a line of this machine.
@@ -153,6 +158,9 @@ impl DeviceSettings {
 
     /// The GPIO lines that it needs.
     pub fn lines(&self) -> Vec<&LineSpec> {
+        if let DeviceSettings::Input(input) = self {
+            return vec![&input.line];
+        }
         let Some(output) = self.output() else {
             return Vec::new();
         };
@@ -166,6 +174,7 @@ impl DeviceSettings {
             DeviceSettings::Serial(serial) => serial.port.warnings(),
             DeviceSettings::Modbus(modbus) => modbus.port.warnings(),
             DeviceSettings::Lamp(_)
+            | DeviceSettings::Input(_)
             | DeviceSettings::Sleep(_)
             | DeviceSettings::Echo(_)
             | DeviceSettings::Command(_)
@@ -187,10 +196,14 @@ pub struct Hardware {
     pub interlocks: Interlocks,
     /// Where outputs keep their last level; `None`: nothing is kept, and `on_start = "last"` is the safe level.
     pub state_dir: Option<PathBuf>,
+    /// The levels of the inputs that are open: inputs say them here, any device may look.
+    pub inputs: Inputs,
+    /// Takes edges for which something is to be submitted; `None`: nobody submits anything.
+    pub edges: Option<EdgeSink>,
 }
 
 impl Hardware {
-    /// No GPIO, a server heard from just now, no interlocks, nothing kept.
+    /// No GPIO, a server heard from just now, no interlocks, nothing kept, nobody who submits.
     pub fn new(clock: SharedClock) -> Self {
         Hardware {
             contact: Contact::new(clock.now()),
@@ -198,6 +211,8 @@ impl Hardware {
             gpio: None,
             interlocks: Interlocks::default(),
             state_dir: None,
+            inputs: Inputs::default(),
+            edges: None,
         }
     }
 
@@ -229,6 +244,7 @@ pub fn open(
     }
     Ok(match settings {
         DeviceSettings::Lamp(lamp) => Box::new(Lamp::open(name, lamp, hardware)?),
+        DeviceSettings::Input(input) => Box::new(Input::open(name, input, hardware)?),
         DeviceSettings::Serial(serial) => Box::new(Serial::new(name, serial, hardware.clock.clone())),
         DeviceSettings::Modbus(modbus) => Box::new(Modbus::new(name, modbus, hardware.clock.clone())),
         DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
@@ -388,7 +404,8 @@ mod tests {
     fn an_unknown_or_missing_kind_is_answered_with_the_known_ones() {
         let unknown = read("[devices.x]\nkind = \"lmap\"").unwrap_err();
         assert!(
-            unknown.contains("lmap") && unknown.contains("`lamp`, `serial`, `modbus`, `sleep`, `echo`"),
+            unknown.contains("lmap")
+                && unknown.contains("`lamp`, `input`, `serial`, `modbus`, `sleep`, `echo`"),
             "{unknown}"
         );
         let missing = read("[devices.x]\nline = \"GPIO17\"").unwrap_err();

@@ -1,13 +1,19 @@
 //! The kernel's GPIO character device (`/dev/gpiochip*`, uAPI v2, Linux 5.10), through gpiocdev.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use gpiocdev::Request;
 use gpiocdev::chip::{Chip, chips};
-use gpiocdev::line::{Offset, Value};
+use gpiocdev::line::{self, EdgeDetection, EdgeKind, Offset, Value};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::error::{from_errno, most_similar, permission};
 use super::line::{LineAddress, LineSpec};
+use super::watched::{Bias, LineEvent, WatchedLine, Watching};
 use super::{GpioBackend, GpioError, InputLine, Level, OutputLine};
 
 /// The longest consumer name that the kernel keeps (GPIO_MAX_NAME_SIZE without its final zero).
@@ -218,31 +224,58 @@ impl GpioBackend for CdevBackend {
         initial: Level,
         consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError> {
-        let line = request(spec, Some(initial), consumer)?;
+        let line = request(spec, Use::Output(initial), consumer)?;
         Ok(Box::new(line))
     }
 
     fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError> {
-        Ok(Box::new(request(spec, None, consumer)?))
+        Ok(Box::new(request(spec, Use::Input, consumer)?))
+    }
+
+    fn watch_input(
+        &self,
+        spec: &LineSpec,
+        watching: Watching,
+        consumer: &str,
+    ) -> Result<Box<dyn WatchedLine>, GpioError> {
+        let line = request(spec, Use::Watched(watching), consumer)?;
+        Ok(Box::new(WatchedCdevLine::new(line, watching)?))
     }
 }
 
-/// Takes a line: as an output with a level, as an input without.
-fn request(spec: &LineSpec, output: Option<Level>, consumer: &str) -> Result<CdevLine, GpioError> {
+/// What a line is taken for.
+enum Use {
+    Output(Level),
+    Input,
+    Watched(Watching),
+}
+
+fn request(spec: &LineSpec, what: Use, consumer: &str) -> Result<CdevLine, GpioError> {
     // Looked up afresh: chips come and go with expanders, holders with their programs.
     let (chips, refused) = look_around()?;
     let (chip, line) = locate(spec, &chips).map_err(|error| rather(error, refused))?;
     let mut builder = Request::builder();
     builder.on_chip(&chip.path).with_consumer(consumer_name(consumer));
     builder.with_line(line.offset);
-    let action = match output {
-        Some(initial) => {
+    let action = match what {
+        Use::Output(initial) => {
             builder.as_output(value(initial));
             "request it as an output"
         }
-        None => {
+        Use::Input => {
             builder.as_input();
             "request it as an input"
+        }
+        Use::Watched(Watching { bias, debounce }) => {
+            builder.as_input().with_edge_detection(EdgeDetection::BothEdges);
+            if let Some(bias) = kernel_bias(bias) {
+                builder.with_bias(bias);
+            }
+            if !debounce.is_zero() {
+                // Where the chip can't, the kernel does it with a timer: it is never refused for that.
+                builder.with_debounce_period(debounce);
+            }
+            "request it as an input with edges"
         }
     };
     if spec.active_low {
@@ -278,6 +311,16 @@ fn describe(chip: &ChipFacts, line: &LineFacts) -> String {
 /// Cuts a name to what the kernel keeps, between characters.
 fn consumer_name(name: &str) -> &str {
     &name[..name.floor_char_boundary(CONSUMER_MAX)]
+}
+
+/// `None`: what it is.
+fn kernel_bias(bias: Bias) -> Option<line::Bias> {
+    match bias {
+        Bias::AsIs => None,
+        Bias::PullUp => Some(line::Bias::PullUp),
+        Bias::PullDown => Some(line::Bias::PullDown),
+        Bias::None => Some(line::Bias::Disabled),
+    }
 }
 
 fn value(level: Level) -> Value {
@@ -350,6 +393,101 @@ impl InputLine for CdevLine {
 
     fn describe(&self) -> String {
         self.description.clone()
+    }
+}
+
+/// A line whose edges the kernel keeps for us, with its own time; it debounces them, too.
+struct WatchedCdevLine {
+    /// The request of `line`, to be woken by. Dropped before it.
+    wake: AsyncFd<std::os::fd::OwnedFd>,
+    line: CdevLine,
+    debounced: bool,
+}
+
+impl WatchedCdevLine {
+    fn new(line: CdevLine, watching: Watching) -> Result<Self, GpioError> {
+        use std::os::fd::AsFd as _;
+        let copy = line.request.as_fd().try_clone_to_owned();
+        let wake = copy.and_then(|copy| {
+            // SAFETY: an owned descriptor stays open and the same for as long as it is registered.
+            #[allow(unsafe_code, reason = "registering with epoll")]
+            let wake = unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) };
+            Ok(wake?)
+        });
+        match wake {
+            Ok(wake) => Ok(WatchedCdevLine {
+                wake,
+                line,
+                debounced: !watching.debounce.is_zero(),
+            }),
+            Err(cause) => Err(GpioError::Io {
+                line: line.spec.to_string(),
+                action: "wait for its edges",
+                cause,
+            }),
+        }
+    }
+
+    /// An edge that has come already.
+    fn event(&self) -> Result<Option<LineEvent>, GpioError> {
+        const ACTION: &str = "read its edges";
+        let failed = |error| self.line.failed(&error, ACTION);
+        if !self.line.request.has_edge_event().map_err(failed)? {
+            return Ok(None);
+        }
+        let event = self.line.request.read_edge_event().map_err(failed)?;
+        Ok(Some(LineEvent {
+            // Active-low is the kernel's work here, too.
+            level: match event.kind {
+                EdgeKind::Rising => Level::On,
+                EdgeKind::Falling => Level::Off,
+            },
+            age: monotonic().saturating_sub(Duration::from_nanos(event.timestamp_ns)),
+        }))
+    }
+}
+
+/// Now by the clock that the kernel stamps edges with.
+pub(super) fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or_default(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
+}
+
+impl InputLine for WatchedCdevLine {
+    fn get(&mut self) -> Result<Level, GpioError> {
+        InputLine::get(&mut self.line)
+    }
+
+    fn describe(&self) -> String {
+        self.line.description.clone()
+    }
+}
+
+#[async_trait]
+impl WatchedLine for WatchedCdevLine {
+    async fn next(&mut self) -> Result<LineEvent, GpioError> {
+        loop {
+            if let Some(event) = self.event()? {
+                return Ok(event);
+            }
+            let ready = self.wake.readable().await;
+            let mut ready = ready.map_err(|cause| GpioError::Io {
+                line: self.line.spec.to_string(),
+                action: "wait for its edges",
+                cause,
+            })?;
+            // What came since then wakes again.
+            if !self.line.request.has_edge_event().unwrap_or(true) {
+                ready.clear_ready();
+            }
+        }
+    }
+
+    fn is_debounced(&self) -> bool {
+        self.debounced
     }
 }
 
