@@ -322,6 +322,7 @@ mod tests {
         let text = [
             include_str!("../../configs/agent-simulated.toml"),
             include_str!("../../configs/devices-serial.toml"),
+            include_str!("../../configs/devices-inputs.toml"),
         ]
         .join("\n");
         std::fs::write(&file, text).unwrap();
@@ -329,14 +330,16 @@ mod tests {
         let clock: SharedClock = TestClock::new(0);
         let registry = rehearse(&settings, &clock).unwrap();
         let kinds: Vec<&str> = registry.devices().iter().map(Pool::kind).collect();
-        for kind in ["lamp", "serial", "modbus"] {
+        for kind in ["lamp", "serial", "modbus", "input"] {
             assert!(kinds.contains(&kind), "{kinds:?}");
         }
         for device in registry.devices() {
             for verb in device.verbs() {
                 let func = format!("{}.{}", device.name(), verb.name);
-                // `echo` is everywhere under its bare name, and work like any other.
-                let at_once = verb.urgency != Urgency::Work && device.kind() != "echo";
+                // `echo` is everywhere under its bare name, and work like any other; `read` of an input is the work lane's way
+                // to ask for its state.
+                let other_way = matches!((device.kind(), &*verb.name), ("echo", _) | ("input", "read"));
+                let at_once = verb.urgency != Urgency::Work && !other_way;
                 assert_eq!(control::is_for_control(&func), at_once, "{func}");
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! It is toggled in the task in which the lanes run and the service manager's watchdog is fed, and only after every device's
 //! owner task has answered: whoever freezes the loop or a device stops it. It is also stopped, for good, when an output can't
-//! be made safe and ending the agent has not helped. At rest the line is low.
+//! be made safe: the agent ends then, or, where ending has not helped, stays up without a heartbeat. At rest the line is low.
 
 use std::convert::Infallible;
 use std::time::Duration;

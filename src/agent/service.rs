@@ -293,6 +293,8 @@ impl Agent {
                 if stop.is_cancelled() {
                     continue;
                 }
+                // Whatever is tried here: the relay behind the heartbeat line may help, and at once.
+                silence.cancel(format!("{device} can't be made safe"));
                 match fault_exits.after_fault(clock.now()) {
                     AfterFault::Exit => {
                         tracing::error!(
@@ -307,7 +309,6 @@ impl Agent {
                             device,
                             "an output can't be made safe, and ending has not helped: somebody must look at it"
                         );
-                        silence.cancel(format!("{device} can't be made safe"));
                     }
                 }
             }

@@ -256,3 +256,20 @@ async fn what_cannot_be_done_is_said_with_the_code_for_it() {
     );
     assert_eq!(code, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_heartbeat_line_is_low_afterwards_whatever_the_reason() {
+    let settings =
+        settings("[safety]\nheartbeat_line = { chip = \"pinctrl-rp1\", offset = 25 }\n[devices]\n");
+    let list = SafeList::of(&settings);
+    for levels in [Levels::Safe, Levels::Stop] {
+        let run = Run::new();
+        let (said, failed) = run.drive(&list, levels).await;
+        assert_eq!((said.len(), failed), (1, 0));
+        assert!(
+            said[0].starts_with("the heartbeat line: ") && said[0].ends_with(" is off"),
+            "{said:?}"
+        );
+        assert_eq!(run.board.physical("pinctrl-rp1/25"), Some(Physical::Low));
+    }
+}

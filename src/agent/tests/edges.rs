@@ -11,8 +11,9 @@ use crate::clock::Clock;
 use crate::device::gpio::{Level, LineSpec};
 use crate::device::input::{Edge, EdgeEvent, EdgeSink, Edges, Input, InputSettings, Submit};
 use crate::device::{Hardware, owner};
-use crate::protocol::Kind;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::model::{ProcessSpec, Runtime, RuntimeState, SUBMISSION_ID};
+use crate::protocol::{Kind, Refusal};
 
 fn rule(func: &str) -> Submit {
     Submit {
@@ -250,20 +251,27 @@ async fn who_is_not_approved_yet_waits_within_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_server_refuses_for_what_it_is_is_dropped_at_once() {
-    let button = Button::new([rule("lamp.on")]);
-    button.bench.server.fault(
-        Kind::Submit,
-        Fault::Refuse(
-            400,
-            "Failed to submit process, runtimetype contains a NUL character",
-        ),
-    );
-    // In words that nobody knows it may have been taken: it is looked for, and sent again under its id.
-    button.press_at(1.0).await;
-    button.until(3.0).await;
-    assert_eq!(button.counted(), [1, 0, 0, 0]);
-    assert_eq!(button.specs().len(), 1);
+async fn a_refusal_is_final_in_words_that_are_known_and_else_looked_into() {
+    let refused = Dialect::Runtime.failure(Some(Kind::Submit), &Refusal::NulCharacter);
+    let words: &'static str = refused.message.leak();
+    for (status, text, processes, counted) in [
+        (refused.status, words, 0, [0, 1, 0, 0]),
+        // It may have been taken and then have failed; so it is looked for, and sent again under its id.
+        (500, "something else", 1, [1, 0, 0, 0]),
+    ] {
+        let button = Button::new([rule("lamp.on")]);
+        button
+            .bench
+            .server
+            .fault(Kind::Submit, Fault::Refuse(status, text));
+        button.press_at(1.0).await;
+        button.until(3.0).await;
+        assert_eq!(
+            (button.specs().len(), button.counted()),
+            (processes, counted),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -435,7 +435,12 @@ impl WatchedCdevLine {
         if !self.line.request.has_edge_event().map_err(failed)? {
             return Ok(None);
         }
-        let event = self.line.request.read_edge_event().map_err(failed)?;
+        // `read_edge_event` of gpiocdev 0.8 reads as many as there are, and gives the first: the others would be lost.
+        let mut one = vec![0; self.line.request.edge_event_u64_size()];
+        let read = self.line.request.read_edge_events_into_slice(&mut one);
+        let event = read
+            .and_then(|_| self.line.request.edge_event_from_slice(&one))
+            .map_err(failed)?;
         Ok(Some(LineEvent {
             // Active-low is the kernel's work here, too.
             level: match event.kind {
