@@ -25,7 +25,8 @@ async fn done(rig: &Rig) -> Vec<Process> {
     history.unwrap().value
 }
 
-#[tokio::test]
+// Whoever waits for an agent's lines keeps its thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_button_turns_on_a_lamp_elsewhere() {
     let rig = Rig::start().await;
     let porch = rig.agent("porch");
