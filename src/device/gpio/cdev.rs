@@ -1,20 +1,19 @@
 //! The kernel's GPIO character device (`/dev/gpiochip*`, uAPI v2, Linux 5.10), through gpiocdev.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod watched;
 
-use async_trait::async_trait;
+use std::path::{Path, PathBuf};
+
 use gpiocdev::Request;
 use gpiocdev::chip::{Chip, chips};
-use gpiocdev::line::{self, EdgeDetection, EdgeKind, Offset, Value};
-use rustix::time::{ClockId, clock_gettime};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use gpiocdev::line::{self, EdgeDetection, Offset, Value};
 
 use super::error::{from_errno, most_similar, permission};
 use super::line::{LineAddress, LineSpec};
-use super::watched::{Bias, LineEvent, WatchedLine, Watching};
+use super::watched::{Bias, WatchedLine, Watching};
 use super::{GpioBackend, GpioError, InputLine, Level, OutputLine};
+use watched::WatchedCdevLine;
+pub(super) use watched::monotonic;
 
 /// The longest consumer name that the kernel keeps (GPIO_MAX_NAME_SIZE without its final zero).
 const CONSUMER_MAX: usize = 31;
@@ -393,106 +392,6 @@ impl InputLine for CdevLine {
 
     fn describe(&self) -> String {
         self.description.clone()
-    }
-}
-
-/// A line whose edges the kernel keeps for us, with its own time; it debounces them, too.
-struct WatchedCdevLine {
-    /// The request of `line`, to be woken by. Dropped before it.
-    wake: AsyncFd<std::os::fd::OwnedFd>,
-    line: CdevLine,
-    debounced: bool,
-}
-
-impl WatchedCdevLine {
-    fn new(line: CdevLine, watching: Watching) -> Result<Self, GpioError> {
-        use std::os::fd::AsFd as _;
-        let copy = line.request.as_fd().try_clone_to_owned();
-        let wake = copy.and_then(|copy| {
-            // SAFETY: an owned descriptor stays open and the same for as long as it is registered.
-            #[allow(unsafe_code, reason = "registering with epoll")]
-            let wake = unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) };
-            Ok(wake?)
-        });
-        match wake {
-            Ok(wake) => Ok(WatchedCdevLine {
-                wake,
-                line,
-                debounced: !watching.debounce.is_zero(),
-            }),
-            Err(cause) => Err(GpioError::Io {
-                line: line.spec.to_string(),
-                action: "wait for its edges",
-                cause,
-            }),
-        }
-    }
-
-    /// An edge that has come already.
-    fn event(&self) -> Result<Option<LineEvent>, GpioError> {
-        const ACTION: &str = "read its edges";
-        let failed = |error| self.line.failed(&error, ACTION);
-        if !self.line.request.has_edge_event().map_err(failed)? {
-            return Ok(None);
-        }
-        // `read_edge_event` of gpiocdev 0.8 reads as many as there are, and gives the first: the others would be lost.
-        let mut one = vec![0; self.line.request.edge_event_u64_size()];
-        let read = self.line.request.read_edge_events_into_slice(&mut one);
-        let event = read
-            .and_then(|_| self.line.request.edge_event_from_slice(&one))
-            .map_err(failed)?;
-        Ok(Some(LineEvent {
-            // Active-low is the kernel's work here, too.
-            level: match event.kind {
-                EdgeKind::Rising => Level::On,
-                EdgeKind::Falling => Level::Off,
-            },
-            age: monotonic().saturating_sub(Duration::from_nanos(event.timestamp_ns)),
-        }))
-    }
-}
-
-/// Now by the clock that the kernel stamps edges with.
-pub(super) fn monotonic() -> Duration {
-    let now = clock_gettime(ClockId::Monotonic);
-    Duration::new(
-        u64::try_from(now.tv_sec).unwrap_or_default(),
-        u32::try_from(now.tv_nsec).unwrap_or_default(),
-    )
-}
-
-impl InputLine for WatchedCdevLine {
-    fn get(&mut self) -> Result<Level, GpioError> {
-        InputLine::get(&mut self.line)
-    }
-
-    fn describe(&self) -> String {
-        self.line.description.clone()
-    }
-}
-
-#[async_trait]
-impl WatchedLine for WatchedCdevLine {
-    async fn next(&mut self) -> Result<LineEvent, GpioError> {
-        loop {
-            if let Some(event) = self.event()? {
-                return Ok(event);
-            }
-            let ready = self.wake.readable().await;
-            let mut ready = ready.map_err(|cause| GpioError::Io {
-                line: self.line.spec.to_string(),
-                action: "wait for its edges",
-                cause,
-            })?;
-            // What came since then wakes again.
-            if !self.line.request.has_edge_event().unwrap_or(true) {
-                ready.clear_ready();
-            }
-        }
-    }
-
-    fn is_debounced(&self) -> bool {
-        self.debounced
     }
 }
 

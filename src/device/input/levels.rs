@@ -23,8 +23,11 @@ use crate::device::lock;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
-    levels: Arc<Mutex<BTreeMap<String, Arc<watch::Sender<Option<Level>>>>>>,
+    levels: Arc<Mutex<BTreeMap<String, Place>>>,
 }
+
+/// Where one input says its level.
+pub(super) type Place = Arc<watch::Sender<Option<Level>>>;
 
 impl Inputs {
     /// The level of an input now.
@@ -38,7 +41,7 @@ impl Inputs {
     }
 
     /// Where an input says its level.
-    pub(super) fn place(&self, input: &str) -> Arc<watch::Sender<Option<Level>>> {
+    pub(super) fn place(&self, input: &str) -> Place {
         let mut levels = lock(&self.levels);
         let place = levels.entry(input.to_owned());
         place

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::edge::{Edge, EdgeEvent, EdgeSink};
+use super::levels::Place;
 use super::settings::InputSettings;
 use super::{InputError, REOPEN_EVERY};
 use crate::clock::{BootTime, SharedClock};
@@ -14,7 +15,7 @@ use crate::device::{Hardware, lock};
 /// What an input's probe sees beside its owner.
 pub(super) struct Seen {
     /// The debounced level; `None` while the line is lost.
-    level: Arc<watch::Sender<Option<Level>>>,
+    level: Place,
     /// Why it is lost.
     reason: Mutex<String>,
 }
