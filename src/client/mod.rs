@@ -14,6 +14,7 @@
 mod calls;
 mod error;
 pub mod http;
+mod submission;
 mod tls;
 mod transport;
 
@@ -28,6 +29,7 @@ use crate::protocol::{Envelope, Kind, PrivateKey, Reply, Request};
 pub use calls::Timed;
 pub use error::{BadReply, ClientError, Refused};
 pub use http::{BadServerUrl, HttpSettings, HttpTransport, ServerUrl};
+pub use submission::{Look, random_submission_id};
 pub use tls::{BadTrust, TlsProblem, build_time};
 pub use transport::{Exchange, Exchanging, Stamps, Transport, TransportError, Unreachable};
 
