@@ -32,6 +32,8 @@ const OBEYS: Duration = Duration::from_secs(5);
 const STOPPED: Duration = Duration::from_secs(15);
 /// How long its own answer to a breach may take to show.
 const BREACH: Duration = Duration::from_secs(3);
+/// What a mode changed for is told within this time: once a second it says where in the mission it is.
+const REASONS: Duration = Duration::from_millis(2_500);
 /// How long it may stand on the ground in its mission before that is given up.
 const LEAVES_GROUND: Duration = Duration::from_secs(30);
 /// How long it may stand after a landing before it is told to disarm, and before that is given up.
@@ -60,6 +62,8 @@ struct Home {
     planned: bool,
     /// Commanded from here; otherwise it went by itself.
     by_us: bool,
+    /// It was told.
+    told: bool,
     /// A heartbeat showed it.
     seen: bool,
     last: Option<BootTime>,
@@ -128,7 +132,7 @@ impl Air {
 
     pub(super) fn phase(&self) -> Phase {
         match &self.home {
-            _ if self.landing => Phase::Landing,
+            _ if self.landing || (self.left_ground && self.stands.is_some()) => Phase::Landing,
             Some(home) if home.goal == Goal::Land => Phase::Landing,
             Some(_) => Phase::Returning,
             None if self.holding => Phase::Holding,
@@ -149,6 +153,7 @@ impl Home {
             began: now,
             planned: false,
             by_us: true,
+            told: true,
             seen: false,
             last: None,
             sent: 0,
@@ -218,9 +223,7 @@ impl Flight {
 
     /// No heartbeat: its own failsafe is to bring it home. What was to be commanded is commanded all the same; it may hear.
     fn unheard(&mut self, mut air: Air, vehicle: &Vehicle, now: BootTime) -> Stage {
-        let silent = vehicle
-            .last_heartbeat()
-            .map_or(LOST_IN_AIR, |at| now.saturating_since(at));
+        let silent = vehicle.silent_for(now);
         if silent >= LOST_IN_AIR {
             let why = format!(
                 "it was not heard for {} s; its own failsafe has it. {}",
@@ -292,7 +295,7 @@ impl Flight {
                 Some(order) => order.why().to_owned(),
                 None if stood >= LEAVES_GROUND => {
                     format!(
-                        "the mission runs, but it did not leave the ground in {} s",
+                        "it was started, and did not leave the ground in {} s",
                         LEAVES_GROUND.as_secs()
                     )
                 }
@@ -348,23 +351,18 @@ impl Flight {
         air.item = air.item.max(vehicle.mission_current().unwrap_or(0));
         air.holding = self.holds(vehicle, now);
         if let Some(mode @ (Mode::Return | Mode::Land)) = vehicle.mode() {
-            let planned = air.item >= last;
             let goal = if mode == Mode::Land {
                 Goal::Land
             } else {
                 Goal::Return
             };
-            let why = own_reason(vehicle, goal);
-            if !planned {
-                self.tell(Weight::Turn, format!("{why}."), now);
-                self.record(RecordPhase::Returning);
-            }
             air.home = Some(Home {
-                planned,
                 by_us: false,
+                told: false,
                 seen: true,
-                ..Home::ordered(goal, why, now)
+                ..Home::ordered(goal, String::new(), now)
             });
+            self.explain(air, vehicle, now);
             return;
         }
         if let Some((at, seq)) = vehicle.mission_reached()
@@ -379,8 +377,8 @@ impl Flight {
             .breach()
             .filter(|(since, _)| now.saturating_since(*since) >= BREACH);
         let low = vehicle.battery().filter(|percent| *percent < self.reserve);
-        // Its last item is its way home, or down: nothing gets it there sooner.
-        let ends = air.item >= last;
+        // Its last item is its way home, or down: nothing gets it there sooner, unless it does not get there at all.
+        let ends = air.item >= last && now < self.end;
         let why = if let Some((_, kind)) = breached {
             format!("its fence is breached, {}", breach_name(kind))
         } else if let Some(percent) = low.filter(|_| !ends) {
@@ -391,6 +389,25 @@ impl Flight {
             return;
         };
         self.go_home(air, Goal::Return, why, now);
+    }
+
+    /// It came home by itself: because its mission says so, or for a reason, which may be told a little later.
+    fn explain(&mut self, air: &mut Air, vehicle: &Vehicle, now: BootTime) {
+        let Some(home) = &mut air.home else { return };
+        if home.by_us || home.told {
+            return;
+        }
+        air.item = air.item.max(vehicle.mission_current().unwrap_or(0));
+        home.planned = air.item >= last_item(&self.mission);
+        home.why = own_reason(vehicle, home.goal);
+        if home.planned {
+            home.told = true;
+        } else if now.saturating_since(home.began) >= REASONS {
+            home.told = true;
+            let text = format!("It comes down: {}.", home.why);
+            self.tell(Weight::Turn, text, now);
+            self.record(RecordPhase::Returning);
+        }
     }
 
     /// Whether it stays at a point of the mission for a while.
@@ -408,6 +425,7 @@ impl Flight {
 
     /// On the way home: whether it still is.
     fn watch_home(&mut self, air: &mut Air, vehicle: &Vehicle, now: BootTime) {
+        self.explain(air, vehicle, now);
         let Some(home) = &mut air.home else { return };
         if home.reached_by(vehicle.mode()) {
             if !home.seen {

@@ -154,7 +154,7 @@ fn flights(which: u8) -> Flight {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
     fn nonsense_breaks_no_rule_and_ends(
@@ -221,13 +221,19 @@ proptest! {
                 _ => Confirmed::Until(at(7_200_000)),
             })
             .collect();
+        // Somebody else may let it go on from the ground; we don't.
+        let others = case.events.iter().filter(|one| matches!(one.2, Event::Again)).count();
         let run = run(case);
-        prop_assert!(run.fake.take_offs <= 1, "{}", run.why());
+        prop_assert!(run.fake.take_offs <= 1 + others, "{}", run.why());
         match &run.end {
-            End::Flown(_) | End::Returned { .. } => prop_assert!(!run.fake.armed, "{}", run.why()),
+            End::Flown(_) | End::Returned { .. } => {
+                prop_assert!(!run.fake.armed, "{}", run.why());
+                prop_assert!(run.fake.on_ground(), "{}", run.why());
+            }
             End::NotFlown { .. } => {
                 prop_assert!(run.arms() == 0 || !run.fake.armed, "{}", run.why());
-                prop_assert_eq!(run.fake.take_offs, 0);
+                // A hop may be over before anything tells of it.
+                prop_assert!(run.fake.highest < 2.5, "{}: {} m", run.why(), run.fake.highest);
             }
             End::HandsOff { .. } => {}
             End::Ready(_) => prop_assert!(false, "no dry run"),

@@ -203,7 +203,7 @@ impl Rules {
                     self.starts += 1;
                     let first = *self.first_start.get_or_insert(now);
                     assert!(self.starts <= 3 && now.saturating_since(first) < Duration::from_secs(8));
-                    assert!(vehicle.armed() && vehicle.mode() != Some(Mode::Mission));
+                    assert!(vehicle.armed() && matches!(vehicle.mode(), Some(Mode::Guided | Mode::Hold)));
                     assert_eq!(self.recorded, [RecordPhase::Armed, RecordPhase::Started]);
                     self.spend(now);
                 }
@@ -277,6 +277,9 @@ pub fn run(case: Case) -> Run {
         fake: fake.clone(),
     };
     let mut due: Vec<(u64, Event)> = Vec::new();
+    run.phases.push((0, flight.phase()));
+    let at_once = events.iter().filter(|one| one.0 == flight.phase());
+    due.extend(at_once.map(|(_, after, event)| (*after, event.clone())));
     for millis in (0..7_200_000_u64).step_by(100) {
         let now = at(millis);
         let (ripe, rest): (Vec<_>, Vec<_>) = due.into_iter().partition(|one| one.0 <= millis);
