@@ -146,7 +146,7 @@ impl Flight {
         }
     }
 
-    pub(super) fn check_failsafes(&mut self, mut check: FailsafeCheck, _: &Vehicle, now: BootTime) -> Stage {
+    pub(super) fn check_failsafes(&mut self, mut check: FailsafeCheck, now: BootTime) -> Stage {
         let (said, end) = check.tick(now);
         self.send_some(said);
         match end {

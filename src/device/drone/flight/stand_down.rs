@@ -43,6 +43,11 @@ impl StandDown {
         }
     }
 
+    /// Whether only clearing is left.
+    pub(super) fn disarmed(&self) -> bool {
+        matches!(self.step, Step::Clear(_))
+    }
+
     pub(super) fn hear(&mut self, heard: &Heard) {
         if let Step::Clear(clear) = &mut self.step {
             clear.hear(heard);

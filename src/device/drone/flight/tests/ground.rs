@@ -222,7 +222,7 @@ fn arming_and_starting_need_the_server_and_the_vehicle() {
         (
             "stays down",
             |case| _ = case.fake.quirks.insert(Quirk::StaysDown),
-            "it did not leave the ground in 30 s",
+            "it was started, and did not leave the ground in 30 s",
         ),
         (
             "a pilot before the start",

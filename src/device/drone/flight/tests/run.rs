@@ -6,7 +6,7 @@ use super::super::modes::Mode;
 use super::super::*;
 use super::fake::{Fake, HOME, THEM, US};
 use crate::device::drone::geo::{Polygon, Position};
-use crate::device::drone::plan::{Limits, Step};
+use crate::device::drone::plan::{Limits, Plan, Step};
 use crate::device::drone::settings::{Failsafes, OnLostServer};
 use crate::device::drone::wire::number::*;
 use crate::device::drone::wire::{Heard, Node};
@@ -100,6 +100,8 @@ pub struct Case {
     pub answers: Vec<Confirmed>,
     /// Whether records are written.
     pub writes: bool,
+    /// Loses, doubles and reorders a part of all frames, by this seed; 0: none.
+    pub noise: u64,
 }
 
 impl Case {
@@ -117,6 +119,7 @@ impl Case {
             events: Vec::new(),
             answers: Vec::new(),
             writes: true,
+            noise: 0,
         }
     }
 }
@@ -247,6 +250,34 @@ impl Rules {
     }
 }
 
+/// What becomes of a frame.
+enum Fate {
+    Through,
+    Lost,
+    Twice,
+    Late,
+}
+
+/// A bad line, the same for the same seed (xorshift).
+struct Noise(u64);
+
+impl Noise {
+    fn fate(&mut self) -> Fate {
+        if self.0 == 0 {
+            return Fate::Through;
+        }
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        match self.0 % 20 {
+            0 => Fate::Lost,
+            1 => Fate::Twice,
+            2 => Fate::Late,
+            _ => Fate::Through,
+        }
+    }
+}
+
 /// Runs until it is over.
 pub fn run(case: Case) -> Run {
     let Case {
@@ -257,7 +288,10 @@ pub fn run(case: Case) -> Run {
         events,
         answers,
         writes,
+        noise,
     } = case;
+    let mut noise = Noise(noise);
+    let mut late: Vec<Frame> = Vec::new();
     let mut answers = answers.into_iter();
     let resumed = record.is_some();
     let mut vehicle = Vehicle::new(THEM, US);
@@ -320,7 +354,20 @@ pub fn run(case: Case) -> Run {
                 Event::Again => fake.set_mode(super::fake::AUTO),
             }
         }
+        let mut frames = Vec::new();
         for frame in fake.tick(millis) {
+            match noise.fate() {
+                Fate::Through => frames.push(frame),
+                Fate::Lost => {}
+                Fate::Twice => frames.extend([frame.clone(), frame]),
+                Fate::Late => late.push(frame),
+            }
+        }
+        // Behind what was said after them, up to a second.
+        if noise.0 == 0 || millis % 1_000 == 900 {
+            frames.append(&mut late);
+        }
+        for frame in frames {
             vehicle.hear(&frame, now);
             flight.hear(&vehicle, &frame, now);
         }
@@ -365,7 +412,14 @@ pub fn run(case: Case) -> Run {
         }
         if !fake.silent {
             for said in heard {
-                fake.hear(&said, millis);
+                match noise.fate() {
+                    Fate::Through | Fate::Late => fake.hear(&said, millis),
+                    Fate::Lost => {}
+                    Fate::Twice => {
+                        fake.hear(&said, millis);
+                        fake.hear(&said, millis);
+                    }
+                }
             }
         }
         assert!(

@@ -221,7 +221,7 @@ fn whoever_steers_it_is_left_alone() {
         (
             "an unknown mode",
             vec![(20_000, Event::Mode(77))],
-            "hands off: somebody else took over: mode mode 77",
+            "hands off: somebody else took over: mode number 77",
         ),
         (
             "stopped",
