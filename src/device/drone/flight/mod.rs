@@ -256,7 +256,7 @@ impl Flight {
     }
 
     /// What is to be done next.
-    pub fn next(&mut self) -> Option<Act> {
+    pub fn next_act(&mut self) -> Option<Act> {
         self.out.pop_front()
     }
 

@@ -66,12 +66,15 @@ impl ReadBack {
                 self.count = Some(*count);
                 self.forward(now);
             }
-            Heard::MissionItem(item) if item.list == self.list && self.count.is_some() => {
-                // One that comes twice, or was not asked for, is dropped.
-                if usize::from(item.seq) == self.items.len() && self.end.is_none() {
-                    self.items.push(*item);
-                    self.forward(now);
-                }
+            // One that comes twice, or was not asked for, is dropped.
+            Heard::MissionItem(item)
+                if item.list == self.list
+                    && self.count.is_some()
+                    && self.end.is_none()
+                    && usize::from(item.seq) == self.items.len() =>
+            {
+                self.items.push(*item);
+                self.forward(now);
             }
             Heard::MissionAck { list, result }
                 if asked && *list == self.list && *result != MISSION_ACCEPTED && self.count.is_none() =>

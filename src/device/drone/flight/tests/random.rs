@@ -195,7 +195,7 @@ proptest! {
                 None => {}
             }
             flight.tick(&vehicle, now);
-            while let Some(act) = flight.next() {
+            while let Some(act) = flight.next_act() {
                 rules.act(&act, &vehicle, now);
             }
             let _ = (flight.return_time(&vehicle, now), flight.obeyed(), flight.airborne());

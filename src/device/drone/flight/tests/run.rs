@@ -380,7 +380,7 @@ pub fn run(case: Case) -> Run {
             run.phases.push((millis, phase));
         }
         let mut heard = Vec::new();
-        while let Some(act) = flight.next() {
+        while let Some(act) = flight.next_act() {
             rules.act(&act, &vehicle, now);
             match act {
                 Act::Send(said) => {
@@ -404,7 +404,7 @@ pub fn run(case: Case) -> Run {
                 Act::Progress(text) => run.told.push(text),
                 Act::Over(end) => {
                     assert_eq!((flight.phase(), flight.wake()), (Phase::Over, None));
-                    assert_eq!(flight.next(), None);
+                    assert_eq!(flight.next_act(), None);
                     (run.end, run.millis, run.fake) = (end, millis, fake);
                     return run;
                 }
