@@ -2,7 +2,10 @@
 //!
 //! Deadlines are counted in *boot time* (`CLOCK_BOOTTIME`), which runs through suspend and which nobody can
 //! set; `Instant` (`CLOCK_MONOTONIC`) stops while the machine sleeps. Wall time is only ever shown, stamped
-//! or compared with what a server says, never used to decide (docs/fence.md, section 2).
+//! or compared with what a server says, never used to decide (docs/fence.md, section 2); but for rules that people make by
+//! the wall clock, such as the hours at which something is allowed, and then only while [`Clock::is_synchronised`].
+
+mod synchronised;
 
 use std::future::Future;
 use std::ops::{Add, Sub};
@@ -64,6 +67,12 @@ pub trait Clock: Send + Sync + 'static {
     /// Now as the machine's wall clock shows it: nanoseconds since 1970-01-01T00:00:00Z, perhaps wrong by decades.
     fn wall_nanos(&self) -> i128;
 
+    /// Whether something keeps the wall clock right (NTP, a GPS receiver), so that [`Clock::wall_nanos`] may decide about
+    /// rules that are made by it. What can't be told is no.
+    fn is_synchronised(&self) -> bool {
+        false
+    }
+
     /// The id of this boot; another id means that every stored [`BootTime`] is void.
     fn boot_id(&self) -> String;
 
@@ -96,6 +105,10 @@ impl Clock for SystemClock {
         i128::from(spec.tv_sec) * 1_000_000_000 + i128::from(spec.tv_nsec)
     }
 
+    fn is_synchronised(&self) -> bool {
+        synchronised::is_synchronised()
+    }
+
     fn boot_id(&self) -> String {
         // proc(5), /proc/sys/kernel/random/boot_id. A kernel without it gets a fresh id: every lease counts as over.
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
@@ -123,17 +136,25 @@ impl Clock for SystemClock {
 pub struct TestClock {
     started: tokio::time::Instant,
     wall_at_start: std::sync::atomic::AtomicI64,
+    synchronised: std::sync::atomic::AtomicBool,
     boot_id: String,
 }
 
 impl TestClock {
-    /// Boot time starts at zero now; the wall clock shows `wall_nanos` since 1970 and runs with boot time.
+    /// Boot time starts at zero now; the wall clock shows `wall_nanos` since 1970, runs with boot time and is synchronised.
     pub fn new(wall_nanos: i64) -> Arc<Self> {
         Arc::new(TestClock {
             started: tokio::time::Instant::now(),
             wall_at_start: wall_nanos.into(),
+            synchronised: true.into(),
             boot_id: "test-boot".to_owned(),
         })
+    }
+
+    /// Whether the wall clock is kept right from now on.
+    pub fn set_synchronised(&self, synchronised: bool) {
+        self.synchronised
+            .store(synchronised, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Steps the wall clock by `nanos`, as an operator or NTP would.
@@ -150,6 +171,10 @@ impl Clock for TestClock {
 
     fn wall_nanos(&self) -> i128 {
         i128::from(self.wall_at_start.load(std::sync::atomic::Ordering::SeqCst)) + i128::from(self.now().0)
+    }
+
+    fn is_synchronised(&self) -> bool {
+        self.synchronised.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     fn boot_id(&self) -> String {
@@ -191,5 +216,8 @@ mod tests {
         let wall = clock.wall_nanos();
         clock.step_wall(-500);
         assert_eq!(clock.wall_nanos(), wall - 500);
+        assert!(clock.is_synchronised());
+        clock.set_synchronised(false);
+        assert!(!clock.is_synchronised());
     }
 }

@@ -12,7 +12,8 @@
 //! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `config` and
 //!   `keyfile`; `client` in its relay alone.
 //! - [`cli`]: the operator's commands and the demo, which starts the other programs as they are. Knows `client`, `protocol`,
-//!   `clock`, `config`, `keyfile` and `console`.
+//!   `clock`, `config`, `keyfile`, `console` and `vehicle`.
+//! - [`vehicle`]: a simulated drone to try everything on before anything flies. Knows nobody.
 //! - [`config`]: settings from a file and the environment; the sections are typed by the rooms that use them.
 //!   Knows nobody.
 //! - [`keyfile`]: private keys on disk, readable by their owner alone. Knows `protocol`.
@@ -30,7 +31,6 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "settings")]
 pub mod config;
-#[cfg(any(feature = "agent", feature = "cli"))]
 pub mod console;
 #[cfg(feature = "agent")]
 pub mod device;
@@ -41,3 +41,5 @@ pub mod logging;
 #[cfg(any(feature = "agent", feature = "hub"))]
 pub mod notify;
 pub mod protocol;
+#[cfg(feature = "cli")]
+pub mod vehicle;

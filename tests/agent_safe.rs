@@ -108,6 +108,21 @@ fn after_a_kill_outputs_are_made_safe_although_the_configuration_is_broken() {
 }
 
 #[test]
+fn after_a_kill_pwm_channels_are_made_safe_too() {
+    let rig = Rig::new();
+    let strip = "[devices.strip]\nkind = \"lamp\"\npwm = { channel = 0 }\non_start = \"on\"\n";
+    let edges = Agent::start(&rig.configure(strip)).kill();
+    assert_eq!(edges, "edge pwm/0 on\n");
+    let safe = rig.safe(Some("signal"));
+    assert_eq!(text(&safe.stdout), "edge GPIO17 off\nedge pwm/0 off\n");
+    assert_eq!(
+        text(&safe.stderr),
+        "lamp: GPIO17 (simulated) is off\nstrip: pwm/0 (simulated) is off\n"
+    );
+    assert_eq!(safe.status.code(), Some(0));
+}
+
+#[test]
 fn after_a_stop_that_was_asked_for_the_level_of_that_stays() {
     let rig = Rig::new();
     let config = rig.configure("on_stop = \"hold\"\n");

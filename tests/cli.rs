@@ -439,6 +439,55 @@ async fn standard_input_get_and_ps() {
 }
 
 #[tokio::test]
+async fn documents_go_with_a_process_and_long_results_come_back_whole() {
+    let hub = Hub::with_operator().await;
+    let (worker, colony) = (hub.worker("lamp-1", "33").await, hub.colony());
+    let plan = hub.path("flight.plan");
+    let document = format!("{{\"plan\": \"{}\"}}\n", "x".repeat(20_000));
+    std::fs::write(&plan, &document).unwrap();
+    let file = hub.spec("env.json", SPEC);
+    let env = format!("PLAN=@{}", plan.display());
+    let submitted = hub
+        .configured(&["submit", &file, "--env", &env, "--env", "NOTE=@@home"])
+        .await;
+    assert_eq!(code(&submitted), 0, "{submitted:?}");
+    let id = out(&submitted);
+    let process = work(&worker, &colony, None).await;
+    assert_eq!(process.spec.env["PLAN"], document);
+    assert_eq!(process.spec.env["NOTE"], "@home");
+
+    let raw = hub.configured(&["get", &id, "--attribute", "PLAN"]).await;
+    assert_eq!((code(&raw), raw.stdout), (0, document.clone().into_bytes()));
+    let json = hub
+        .configured(&["get", &id, "--attribute", "PLAN", "--json"])
+        .await;
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&json.stdout).unwrap(),
+        document
+    );
+    let shown = out(&hub.configured(&["get", &id]).await);
+    let hint = format!("all of it: outpost get {} --attribute PLAN", &id[..12]);
+    assert!(shown.contains(&hint) && shown.len() < 4_000, "{shown}");
+    let absent = hub.configured(&["get", &id, "--attribute", "track"]).await;
+    assert!(
+        code(&absent) == 2 && err(&absent).contains("it has: ") && err(&absent).contains("PLAN"),
+        "{absent:?}"
+    );
+
+    let missing = format!("PLAN=@{}", hub.path("none.plan").display());
+    for arguments in [
+        ["submit", &file, "--env", &missing].as_slice(),
+        &["run", "lamp.on", "--type", "cli", "--env", &missing],
+    ] {
+        let refused = hub.configured(arguments).await;
+        assert!(
+            code(&refused) == 2 && err(&refused).contains("none.plan"),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn run_finds_the_runtime_by_its_name() {
     let hub = Hub::with_operator().await;
     let colony = hub.colony();

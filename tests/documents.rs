@@ -281,3 +281,109 @@ fn the_page_on_services_says_what_the_units_do() {
         assert!(page.contains(&format!("`/var/lib/{user}`")));
     }
 }
+
+/// What is written as code in prose, code blocks left out.
+fn code(text: &str) -> Vec<&str> {
+    let prose = text.split("```").step_by(2);
+    prose
+        .flat_map(|part| part.split('`').skip(1).step_by(2))
+        .collect()
+}
+
+/// The anchor of a heading, as the usual viewers of Markdown make it.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .collect::<String>();
+    kept.replace(' ', "-")
+}
+
+#[test]
+fn the_page_on_safety_names_only_what_there_is() {
+    let page = read("docs/safety.md");
+    // Sections of other pages.
+    let mut sections = 0;
+    for (target, section) in links(&page).iter().filter_map(|link| link.split_once('#')) {
+        sections += 1;
+        let there = read(&format!("docs/{target}"));
+        let mut headings = there.lines().filter_map(|line| line.strip_prefix("## "));
+        assert!(
+            headings.any(|heading| anchor(heading) == section),
+            "{target} has no #{section}"
+        );
+    }
+    assert!(sections >= 5, "each promise leads to its section");
+
+    // Keys of the configuration, alone or with a value. A section that is not built yet has none in the shipped file.
+    let shipped = read("configs/agent.toml");
+    let is_key = |name: &str| {
+        let is_set = |line: &str| line.trim_start_matches('#').starts_with(&format!("{name} = "));
+        shipped.lines().any(is_set)
+    };
+    let word = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'.')
+    };
+    let pieces = code(&page);
+    let mut keys = 0;
+    for piece in &pieces {
+        let name = piece.split(" = ").next().unwrap();
+        let is_written = piece.contains(" = ");
+        let looks_so = word(name) && (name.contains(['_', '.']) || is_written) && !name.ends_with(".md");
+        let (section, key) = name.rsplit_once('.').unwrap_or(("", name));
+        if !looks_so || key == "conf" || (key.starts_with("heartbeat_") && !shipped.contains("[safety]")) {
+            continue;
+        }
+        keys += 1;
+        assert!(is_key(key), "`{piece}`: configs/agent.toml has no {key}");
+        assert!(
+            section.is_empty() || shipped.contains(&format!("[{section}]")),
+            "`{piece}`: configs/agent.toml has no [{section}]"
+        );
+    }
+    assert!(keys > 20, "only {keys} keys were recognised");
+
+    // Commands: the agent's are on its page, which is compared with the program; the operator's are in README's part that is
+    // typed as it stands.
+    let agent = read("docs/agent.md");
+    let readme = read("README.md");
+    let mut commands = 0;
+    for piece in &pieces {
+        let mut words = piece.split_whitespace().peekable();
+        while let Some(program) = words.next() {
+            let Some(&name) = words.peek() else { break };
+            let there = match program {
+                // The user that `sudo -u` becomes, and the unit that systemctl is told.
+                "outpost-agent" if name == "outpost-agent" => continue,
+                "outpost-agent" => agent.contains(&format!("\n### {name}\n")),
+                "outpost" => {
+                    readme.contains(&format!("\noutpost {name} "))
+                        || readme.contains(&format!("\noutpost {name}\n"))
+                }
+                _ => continue,
+            };
+            assert!(there, "`{piece}`: there is no `{program} {name}`");
+            commands += 1;
+        }
+    }
+    assert!(commands >= 12, "only {commands} commands were recognised");
+
+    // What it says of the unit.
+    let unit = read("systemd/outpost-agent.service");
+    for piece in ["WatchdogSec=60", "Restart=always", "ExecStopPost="] {
+        assert!(pieces.contains(&piece), "the page says {piece}");
+        assert!(
+            unit.lines().any(|line| line.starts_with(piece)),
+            "the unit has no {piece}"
+        );
+    }
+    assert!(unit.contains("RestartSec=2\n"), "“the agent is back after two”");
+
+    // Texts that it says will be seen.
+    assert!(read("src/device/output/error.rs").contains("but its feedback {line} still reads {read}"));
+    for document in ["README.md", "docs/outputs.md"] {
+        assert!(read(document).contains("safety.md)"), "{document} leads to it");
+    }
+}

@@ -16,6 +16,8 @@ mod framing;
 mod journal;
 #[path = "../fuzz/src/json.rs"]
 mod json;
+#[path = "../fuzz/src/mavlink.rs"]
+mod mavlink;
 
 type Target = (&'static str, fn(&[u8]));
 
@@ -25,6 +27,7 @@ const TARGETS: &[Target] = &[
     ("framing", framing::run),
     ("journal", journal::run),
     ("json", json::run),
+    ("mavlink", mavlink::run),
 ];
 
 fn fuzz() -> &'static Path {

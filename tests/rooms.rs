@@ -34,8 +34,11 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("hub", &["protocol", "clock", "config", "keyfile"]),
     (
         "cli",
-        &["client", "protocol", "clock", "config", "keyfile", "console"],
+        &[
+            "client", "protocol", "clock", "config", "keyfile", "console", "vehicle",
+        ],
     ),
+    ("vehicle", &[]),
 ];
 
 /// What one place may use beyond its room's row: the files whose path begins so, and the rooms.

@@ -16,9 +16,11 @@ use crate::clock::SharedClock;
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::command::Pool;
 use crate::device::gpio::{BackendChoice, GpioBackend, SimulatedBoard, open_backend};
+use crate::device::output::Drive;
+use crate::device::pwm::{PwmBackend, SimulatedPwm};
 use crate::device::{
     self, Contact, Device, DeviceHandle, DeviceSettings, DeviceTable, Hardware, Interlocks, Urgency, Verb,
-    output, owner,
+    output, owner, pwm,
 };
 
 /// A device of the configuration: one, or as many as it has slots.
@@ -47,6 +49,7 @@ pub(super) struct Opener {
     clock: SharedClock,
     /// Opened when the first device needs it.
     gpio: Option<Arc<dyn GpioBackend>>,
+    pwm: Arc<dyn PwmBackend>,
     contact: Contact,
     interlocks: Interlocks,
     /// Where outputs keep their last level.
@@ -62,6 +65,7 @@ impl Opener {
             board: board.clone(),
             clock: clock.clone(),
             gpio: None,
+            pwm: pwm::open_backend(choice, board),
             contact: Contact::new(clock.now()),
             interlocks: Interlocks::of(settings.kinds()),
             state_dir: None,
@@ -79,13 +83,18 @@ impl Opener {
             && let Some(feedback) = &output.feedback
         {
             // Without hardware the contact is a wire.
-            self.board.wire(&output.line, &feedback.line);
+            match &output.drive {
+                Drive::Line(line) => self.board.wire(line, &feedback.line),
+                Drive::Pwm(channel) => self.board.wire(&SimulatedPwm::line(channel), &feedback.line),
+            }
         }
         let hardware = Hardware {
             clock: self.clock.clone(),
             gpio: self.gpio.clone(),
+            pwm: Some(self.pwm.clone()),
             contact: self.contact.clone(),
             interlocks: self.interlocks.clone(),
+            dial: None,
             state_dir: self.state_dir.clone(),
         };
         let slots = 0..settings.slots().max(1);

@@ -29,6 +29,8 @@ struct State {
     standing: Option<Standing>,
     /// The verbs under way, each with how many of it.
     working: BTreeMap<String, usize>,
+    /// What devices are doing though no verb runs, each with its name.
+    under_way: Vec<String>,
     trouble: Option<String>,
     /// What came of the last reload, if that was nothing good.
     reload: Option<String>,
@@ -98,6 +100,15 @@ impl Health {
             health: self.clone(),
             name: name.to_owned(),
         }
+    }
+
+    /// What devices are doing now though no verb runs: names, and what it is.
+    pub fn under_way(&self, devices: impl IntoIterator<Item = (String, String)>) {
+        let texts = devices
+            .into_iter()
+            .map(|(device, what)| format!("{device} is {what}"));
+        let texts = texts.collect();
+        self.change(|state| state.under_way = texts);
     }
 
     /// What came of a reload; `Err` with the reason why the old configuration stays.
@@ -173,6 +184,9 @@ impl fmt::Display for State {
                 names[..names.len().min(NAMED)].join(", ")
             )?;
         }
+        for what in &self.under_way {
+            write!(out, "; {what}")?;
+        }
         if !self.silent.is_empty() {
             write!(out, "; no sign of life from {}", self.silent.join(", "))?;
         }
@@ -192,6 +206,15 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, TestClock};
+
+    #[test]
+    fn what_devices_do_by_themselves_is_in_the_line() {
+        let health = Health::new();
+        health.under_way([("dock".to_owned(), "coming home".to_owned())]);
+        assert_eq!(health.line(), "not enrolled yet; dock is coming home");
+        health.under_way([]);
+        assert_eq!(health.line(), "not enrolled yet");
+    }
 
     #[test]
     fn the_line_says_where_we_stand_what_runs_and_what_is_wrong() {

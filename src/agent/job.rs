@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use super::answers;
 use super::delivery;
-use super::fence::{Action, Attempt, Close, Ending, Event, Guard, Lease, Plan, SUPERVISED, Seen, Verdict};
+use super::fence::{self, Action, Attempt, Close, Ending, Event, Guard, Lease, Plan, SUPERVISED, Verdict};
 use super::health::Working;
 use super::journal::{Begun, Record, Refusal, Refused};
 use super::lane::{End, Lane};
 use super::metrics::RefusalReason;
+use super::question::Question;
 use super::registry::Function;
 use crate::client::Caller;
 use crate::clock::BootTime;
-use crate::device::{Cancellation, Context, Origin, VerbError};
+use crate::device::{Cancellation, Context, Effect, Origin, Urgency, VerbError};
 use crate::protocol::model::{Attribute, Process};
 
 /// The most that a verb may report while it runs; the rest is left out.
@@ -76,7 +77,7 @@ impl Job {
         Plan {
             effect: verb.effect,
             lease: self.lease,
-            time_to_safe: self.function.device.time_to_safe(),
+            time_to_safe: fence::time_to_safe(verb, self.function.device.time_to_safe()),
             confirm: self.function.rules.guards(verb),
             // What waits for a busy device is no shorter for the server.
             supervise: (verb.max_time + self.function.rules.queue_wait > SUPERVISED)
@@ -89,6 +90,11 @@ impl Job {
         let clock = &self.lane.clock;
         let progress = Progress::default();
         let cancel = Cancellation::new();
+        let question = Arc::new(Question::new(
+            self.lane.clone(),
+            self.caller.clone(),
+            self.attempt.clone(),
+        ));
         let (mut guard, first) = Guard::new(self.plan());
         let mut recording: Slot<'_, Event> = None;
         let mut asking: Slot<'_, Event> = None;
@@ -101,10 +107,17 @@ impl Job {
         loop {
             match action.take() {
                 Some(Action::Record) => recording = Some(Box::pin(self.record())),
-                Some(Action::Ask) => asking = Some(Box::pin(self.ask())),
+                Some(Action::Ask) => {
+                    let question = question.clone();
+                    asking = Some(Box::pin(async move {
+                        let (sent_at, seen) = question.ask().await;
+                        Event::Seen(sent_at, seen)
+                    }));
+                }
                 Some(Action::Act { until, begin_by }) => {
                     let context = self.context(until, begin_by, &cancel, &progress);
-                    acting = Some(Box::pin(self.act(context)));
+                    let context = context.with_confirmation(question.clone());
+                    acting = Some(Box::pin(self.act(context, &question)));
                 }
                 Some(Action::Cancel(reason)) => cancel.cancel(reason),
                 Some(Action::Finish(verdict)) => {
@@ -170,6 +183,13 @@ impl Job {
             Ok(Err(refusal)) => refusal,
             Err(gone) => return Event::NotRecorded(self.refuse(RefusalReason::NoJournal, gone.to_string())),
         };
+        if let Refusal::NotWritable(error) = &refusal
+            && (verb.effect, verb.urgency) == (Effect::Set, Urgency::Preempt)
+        {
+            // What stops is as good as making safe, which no journal holds up (docs/fence.md, 6).
+            tracing::warn!(attempt = %self.attempt, %error, "not written down, and done all the same: it stops what runs");
+            return Event::Recorded;
+        }
         let reason = RefusalReason::from(&refusal);
         Event::NotRecorded(match refusal {
             // Never acted on again while a result of it waits; and that result will say all there is to say.
@@ -185,22 +205,6 @@ impl Job {
     fn refuse(&self, reason: RefusalReason, text: String) -> Verdict {
         note_refused(&self.lane, &self.process, Some(&self.function), reason, &text);
         Verdict::Close(Close::Failed(delivery::storable(&text)))
-    }
-
-    /// Asks the server whether it is still ours.
-    async fn ask(&self) -> Event {
-        let sent_at = self.lane.clock.now();
-        let answer = self.caller.get_process(&self.attempt.process_id).await;
-        self.lane.shared.hear(&answer);
-        let seen = answers::seen(
-            answer.as_ref().map(|timed| &timed.value),
-            &self.attempt,
-            self.caller.id(),
-        );
-        if seen == Seen::Unclear {
-            tracing::debug!(attempt = %self.attempt, "the server does not say whether it is still ours");
-        }
-        Event::Seen(sent_at, seen)
     }
 
     fn context(
@@ -226,12 +230,16 @@ impl Job {
     }
 
     /// Has the device perform.
-    async fn act(&self, context: Context) -> (Event, Vec<Attribute>) {
+    async fn act(&self, context: Context, question: &Question) -> (Event, Vec<Attribute>) {
         let cancel = context.cancellation().clone();
         let call = self.function.call(&self.process);
         let attributes =
             |pairs: &[(String, String)]| delivery::attributes(pairs, &self.process, &self.origin.colony);
-        match self.function.device.perform(call, context).await {
+        let result = self.function.device.perform(call, context).await;
+        if let Some(reason) = question.lost() {
+            return (Event::Ended(Ending::Lost(reason)), Vec::new());
+        }
+        match result {
             Ok(outcome) => (Event::Ended(Ending::Done), attributes(&outcome.attributes)),
             Err(error) => {
                 let text = delivery::storable(&self.function.explain(&error));

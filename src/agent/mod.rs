@@ -25,6 +25,7 @@ mod lane;
 pub mod metrics;
 pub mod outbox;
 pub mod program;
+mod question;
 pub mod reconcile;
 pub mod registry;
 pub mod reload;

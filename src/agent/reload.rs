@@ -4,7 +4,7 @@
 //! whole or not at all:
 //!
 //! 1. the new configuration is read and checked; one that can't be used changes nothing;
-//! 2. every device that changes or goes is reserved; if one is busy, the reload is refused;
+//! 2. every device that changes or goes is reserved; if one is busy, with a verb or by itself, the reload is refused;
 //! 3. each of them goes safe on its *old* line, and only when all are safe are they released (docs/fence.md, 7);
 //! 4. what is new or changed is opened; if one can't be, the old devices are opened again.
 
@@ -62,7 +62,7 @@ fn lost(closed: &[String]) -> String {
 }
 
 /// What differs between two configurations.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     /// Devices to close, since they go or change.
     pub close: Vec<String>,
@@ -209,7 +209,14 @@ impl Devices {
             };
             for handle in opened.device.handles() {
                 match handle.reserve("a reload of its configuration") {
-                    Ok(reservation) => reserved.push(reservation),
+                    Ok(reservation) => {
+                        reserved.push(reservation);
+                        // No verb, and yet not to be interrupted: an aircraft on its way home.
+                        if let Some(running) = handle.under_way() {
+                            let device = name.clone();
+                            return Err(ReloadError::Busy { device, running });
+                        }
+                    }
                     Err(VerbError::Busy { device, running }) => {
                         return Err(ReloadError::Busy { device, running });
                     }

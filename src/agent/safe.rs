@@ -16,9 +16,11 @@ use super::settings::{ENVIRONMENT, Settings};
 use super::state_file;
 use crate::clock::{BootTime, SharedClock, SystemClock};
 use crate::device::gpio::{
-    BackendChoice, GpioBackend, GpioError, Level, LineAddress, LineSpec, LineSpecError, OutputLine,
-    SimulatedBoard, open_backend,
+    BackendChoice, GpioBackend, GpioError, Level, LineAddress, LineSpec, LineSpecError, SimulatedBoard,
+    open_backend,
 };
+use crate::device::output::{Drive, DriveError, Driver};
+use crate::device::pwm::{self, Percent, PwmBackend, PwmSpec, SimulatedPwm};
 
 /// The list's file in the state directory.
 pub const FILE: &str = "safe.json";
@@ -47,6 +49,8 @@ struct Entry {
     chip: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     offset: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pwm: Option<PwmEntry>,
     active_low: bool,
     safe: Level,
     /// The level after a stop that was asked for; none: whatever it is.
@@ -54,6 +58,23 @@ struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     interlock: Option<String>,
     dead_time_ms: u64,
+}
+
+/// The PWM channel of an output, instead of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct PwmEntry {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chip: Option<String>,
+    channel: u32,
+    frequency: u32,
+}
+
+/// What outputs are driven by. Where there is no way to drive lines, PWM channels are driven all the same.
+pub struct Backends {
+    /// For lines; why there is none, or `None` if no output is on one.
+    gpio: Result<Option<Arc<dyn GpioBackend>>, String>,
+    /// For PWM channels.
+    pwm: Arc<dyn PwmBackend>,
 }
 
 /// Which levels to drive.
@@ -85,9 +106,6 @@ pub enum SafeError {
         /// What is wrong.
         cause: String,
     },
-    /// No backend.
-    #[error("can't drive lines: {0}")]
-    Gpio(#[from] GpioError),
 }
 
 /// Why one output could not be driven.
@@ -96,9 +114,11 @@ enum OutputFailed {
     #[error(transparent)]
     Spec(#[from] LineSpecError),
     #[error(transparent)]
-    Line(#[from] GpioError),
+    Drive(#[from] DriveError),
+    #[error("can't drive lines: {0}")]
+    NoGpio(String),
     #[error("{line} reads back {read}")]
-    ReadBack { line: String, read: Level },
+    ReadBack { line: String, read: String },
     #[error("not driven, since another output of interlock {group:?} is not surely off")]
     Interlocked { group: String },
 }
@@ -108,16 +128,26 @@ impl SafeList {
     pub fn of(settings: &Settings) -> Self {
         let outputs = settings.kinds().filter_map(|(device, settings)| {
             let output = settings.output()?;
-            let (line, chip, offset) = match &output.line.address {
-                LineAddress::Named(name) => (Some(name.clone()), None, None),
-                LineAddress::OnChip { label, offset } => (None, Some(label.clone()), Some(*offset)),
+            let (line, chip, offset) = match output.drive.line().map(|line| &line.address) {
+                Some(LineAddress::Named(name)) => (Some(name.clone()), None, None),
+                Some(LineAddress::OnChip { label, offset }) => (None, Some(label.clone()), Some(*offset)),
+                None => (None, None, None),
             };
+            let pwm = output.drive.pwm().map(|channel| PwmEntry {
+                chip: channel.chip.clone(),
+                channel: channel.channel,
+                frequency: channel.frequency,
+            });
             Some(Entry {
                 device: device.clone(),
                 line,
                 chip,
                 offset,
-                active_low: output.line.active_low,
+                pwm,
+                active_low: match &output.drive {
+                    Drive::Line(line) => line.active_low,
+                    Drive::Pwm(channel) => channel.active_low,
+                },
                 safe: output.safe,
                 stop: output.stop_level(),
                 interlock: output.interlock.clone(),
@@ -160,18 +190,28 @@ impl SafeList {
         })
     }
 
-    /// The backend to use. `board` is used where the list says “simulated”: as nobody knows what its lines were, each is
+    /// The backends to use. `board` is used where the list says “simulated”: as nobody knows what its lines were, each is
     /// taken for not being what it is to be, so that driving it shows as an edge.
-    fn backend(&self, levels: Levels, board: &SimulatedBoard) -> Result<Arc<dyn GpioBackend>, SafeError> {
+    fn backends(&self, levels: Levels, board: &SimulatedBoard) -> Backends {
         let choice: BackendChoice = self.backend.parse().unwrap_or_default();
         if choice == BackendChoice::Simulated {
             for entry in &self.outputs {
-                if let (Ok(spec), Some(level)) = (entry.spec(), entry.level(levels)) {
-                    board.assume(&spec, !level);
+                if let (Ok(drive), Some(level)) = (entry.drive(), entry.level(levels)) {
+                    match drive {
+                        Drive::Line(line) => board.assume(&line, !level),
+                        Drive::Pwm(channel) => board.assume(&SimulatedPwm::line(&channel), !level),
+                    }
                 }
             }
         }
-        Ok(open_backend(choice, board)?)
+        let lines = self.outputs.iter().any(|entry| entry.pwm.is_none());
+        Backends {
+            gpio: lines
+                .then(|| open_backend(choice, board))
+                .transpose()
+                .map_err(|error: GpioError| error.to_string()),
+            pwm: pwm::open_backend(choice, board),
+        }
     }
 
     /// Drives every output, those that go off first, those that go on after the dead time of their group; one that
@@ -179,7 +219,7 @@ impl SafeList {
     pub async fn drive(
         &self,
         levels: Levels,
-        gpio: &dyn GpioBackend,
+        backends: &Backends,
         clock: &SharedClock,
         say: &mut dyn FnMut(&str),
     ) -> usize {
@@ -197,8 +237,8 @@ impl SafeList {
         for level in [Level::Off, Level::On] {
             for entry in self.outputs.iter().filter(|entry| wanted(entry, Some(level))) {
                 let result = match level {
-                    Level::Off => entry.drive(level, gpio, clock).await,
-                    Level::On => self.drive_on(entry, off_at, &doubtful, gpio, clock).await,
+                    Level::Off => entry.drive_to(level, backends, clock).await,
+                    Level::On => self.drive_on(entry, off_at, &doubtful, backends, clock).await,
                 };
                 // One that is on keeps the others of its group off, and so does one that may be.
                 if level == Level::On || result.is_err() {
@@ -225,16 +265,16 @@ impl SafeList {
         entry: &Entry,
         off_at: BootTime,
         doubtful: &BTreeSet<String>,
-        gpio: &dyn GpioBackend,
+        backends: &Backends,
         clock: &SharedClock,
-    ) -> Result<Box<dyn OutputLine>, OutputFailed> {
+    ) -> Result<Driver, OutputFailed> {
         if let Some(group) = &entry.interlock {
             if doubtful.contains(group) {
                 return Err(OutputFailed::Interlocked { group: group.clone() });
             }
             clock.sleep_until(off_at + self.dead_time(group)).await;
         }
-        entry.drive(Level::On, gpio, clock).await
+        entry.drive_to(Level::On, backends, clock).await
     }
 
     /// The longest that an output of the group asks for.
@@ -256,27 +296,46 @@ impl Entry {
         }
     }
 
-    fn spec(&self) -> Result<LineSpec, LineSpecError> {
+    fn drive(&self) -> Result<Drive, LineSpecError> {
+        if let Some(pwm) = &self.pwm {
+            return Ok(Drive::Pwm(PwmSpec {
+                chip: pwm.chip.clone(),
+                channel: pwm.channel,
+                frequency: pwm.frequency,
+                active_low: self.active_low,
+            }));
+        }
         LineSpec::from_keys(self.line.clone(), self.chip.clone(), self.offset, self.active_low)
+            .map(Drive::Line)
     }
 
-    async fn drive(
+    async fn drive_to(
         &self,
         level: Level,
-        gpio: &dyn GpioBackend,
+        backends: &Backends,
         clock: &SharedClock,
-    ) -> Result<Box<dyn OutputLine>, OutputFailed> {
-        let mut line = gpio.request_output(&self.spec()?, level, CONSUMER)?;
-        if line.get()? != level {
+    ) -> Result<Driver, OutputFailed> {
+        let gpio = match (&self.pwm, &backends.gpio) {
+            (None, Err(error)) => return Err(OutputFailed::NoGpio(error.clone())),
+            (_, gpio) => gpio.as_ref().ok().and_then(Option::as_deref),
+        };
+        let mut driver = self
+            .drive()?
+            .request(level, CONSUMER, gpio, Some(&*backends.pwm))?;
+        if !driver.get()?.is(level, Percent::FULL) {
             clock.sleep_until(clock.now() + SETTLE).await;
         }
-        match line.get()? {
-            read if read == level => Ok(line),
-            read => Err(OutputFailed::ReadBack {
-                line: line.describe(),
-                read,
-            }),
+        let read = driver.get()?;
+        if read.is(level, Percent::FULL) {
+            return Ok(driver);
         }
+        Err(OutputFailed::ReadBack {
+            line: driver.describe(),
+            read: match read.percent {
+                Some(percent) => format!("{percent} %"),
+                None => read.level.to_string(),
+            },
+        })
     }
 }
 
@@ -299,18 +358,15 @@ pub async fn run(
     };
     let clock: SharedClock = Arc::new(SystemClock);
     let board = SimulatedBoard::new(clock.clone());
-    let driven = SafeList::load(&state_dir).and_then(|list| {
-        let gpio = list.backend(levels, &board)?;
-        Ok((list, gpio))
-    });
-    let (list, gpio) = match driven {
-        Ok(ready) => ready,
+    let list = match SafeList::load(&state_dir) {
+        Ok(list) => list,
         Err(error) => {
             say(&error.to_string());
             return 1;
         }
     };
-    let failed = list.drive(levels, &*gpio, &clock, say).await;
+    let backends = list.backends(levels, &board);
+    let failed = list.drive(levels, &backends, &clock, say).await;
     for made in board.edges() {
         edge(&format!("edge {} {}", made.line, made.level));
     }

@@ -232,11 +232,15 @@ impl Agent {
             listener,
         } = self;
         let clock = shared.clock.clone();
+        let roster = devices.roster().clone();
         // It ends with the runtime: there is nothing to finish.
         if let Some(listener) = listener {
-            tokio::spawn(metrics::serve(listener, shared.metrics.clone()));
+            let figures = metrics::Figures {
+                metrics: shared.metrics.clone(),
+                roster: roster.clone(),
+            };
+            tokio::spawn(metrics::serve(listener, figures));
         }
-        let roster = devices.roster().clone();
         let mut faults = devices.faults();
         let mut code = 0;
         notifier.ready();

@@ -22,7 +22,7 @@ use crate::protocol::identity::ID_LENGTH;
 pub const ENVIRONMENT: &str = "OUTPOST_AGENT";
 
 /// Everything that can be configured.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Where the Colonies server is.

@@ -32,7 +32,8 @@ impl Roster {
         *self.devices.lock().unwrap_or_else(PoisonError::into_inner) = devices;
     }
 
-    fn devices(&self) -> Vec<DeviceHandle> {
+    /// All of them now.
+    pub fn devices(&self) -> Vec<DeviceHandle> {
         self.devices
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -102,7 +103,10 @@ pub async fn feed(
     let mut starving = false;
     loop {
         let began = clock.now();
-        match round(&roster.devices(), began + patience, clock).await {
+        let devices = roster.devices();
+        let busy_alone = |device: &DeviceHandle| Some((device.name().to_owned(), device.under_way()?));
+        health.under_way(devices.iter().filter_map(busy_alone));
+        match round(&devices, began + patience, clock).await {
             Verdict::Starve(silent) => {
                 if !starving {
                     tracing::error!(

@@ -1,13 +1,16 @@
 //! What may stand on the command line. Each default is defined once, here, and shown in the help.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::environment::{self, Variable};
 use crate::client::ServerUrl;
 use crate::protocol::model::ProcessState;
+use crate::vehicle::{Faults, GRAMMAR};
 
 /// Where a server is looked for when nobody says.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:50080";
@@ -100,6 +103,8 @@ pub enum Command {
     Ps(Ps),
     /// Start a hub and an agent with a simulated lamp, and let them work
     Demo(Demo),
+    /// Simulate a drone's autopilot on a serial port, and print what becomes of it, until ^C
+    Vehicle(Box<Vehicle>),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -215,6 +220,9 @@ pub struct Submit {
     /// Only this runtime: its name, its id, or the beginning of its id
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Vec<String>,
+    /// As the help says; takes the place of what the spec has.
+    #[arg(long, value_name = "KEY=VALUE", help = environment::HELP, value_parser = Variable::parse)]
+    pub env: Vec<Variable>,
     /// How to wait.
     #[command(flatten)]
     pub waiting: Waiting,
@@ -239,9 +247,9 @@ pub struct Run {
     /// One process for each runtime of that name, if there are several
     #[arg(long, requires = "runtime", conflicts_with = "runtime_type")]
     pub all: bool,
-    /// Environment for the function, may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    pub env: Vec<(String, String)>,
+    /// As the help says.
+    #[arg(long, value_name = "KEY=VALUE", help = environment::HELP, value_parser = Variable::parse)]
+    pub env: Vec<Variable>,
     /// As the help says.
     #[arg(long, value_name = "S", help = wait_time_help(), allow_negative_numbers = true, value_parser = limit)]
     pub wait_time: Option<i64>,
@@ -261,6 +269,9 @@ pub struct Run {
 pub struct Get {
     /// The process's id, or the beginning of the id of a recent one
     pub id: String,
+    /// Print nothing but the value of this attribute, as it is and whole; of several of that name the function's result
+    #[arg(long, value_name = "NAME", conflicts_with = "watch")]
+    pub attribute: Option<String>,
     /// Show each change until the end, and exit with 1 if the process failed
     #[arg(long)]
     pub watch: bool,
@@ -291,6 +302,70 @@ pub struct Demo {
     pub dir: Option<PathBuf>,
 }
 
+/// `outpost vehicle`
+#[derive(Debug, Args)]
+#[command(after_help = vehicle_after_help())]
+pub struct Vehicle {
+    /// Make a link to the pseudo-terminal here [default: print the pseudo-terminal's own path]
+    #[arg(long, value_name = "PATH")]
+    pub link: Option<PathBuf>,
+    /// Listen here for TCP instead of opening a pseudo-terminal
+    #[arg(long, value_name = "ADDR", conflicts_with = "link")]
+    pub tcp: Option<SocketAddr>,
+    /// Whose behaviour to imitate
+    #[arg(long, default_value = "ardupilot")]
+    pub family: VehicleFamily,
+    /// Where it stands, in degrees [default: a meadow near Luleå]
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true, value_parser = position)]
+    pub home: Option<(f64, f64)>,
+    /// Whether its parameters switch link, battery and fence failsafes on; real ones come without
+    #[arg(long, default_value = "off")]
+    pub failsafes: Switch,
+    /// Charge at the beginning
+    #[arg(long, value_name = "PERCENT", default_value_t = 100.0, value_parser = percent)]
+    pub battery: f64,
+    /// Wind in metres a second, and the degrees that it comes from
+    #[arg(long, value_name = "SPEED/FROM", default_value = "0/0", value_parser = wind)]
+    pub wind: (f64, f64),
+    /// Talk only to who signs with this key: a file with 32 bytes, or 64 hexadecimal digits
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
+    /// What goes wrong, and when: see below
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    pub faults: Faults,
+    /// Chance: the same seed, the same faults
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How many times as fast as real life
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
+    pub speed: f64,
+    /// Ready at once, without booting and waiting for satellites
+    #[arg(long)]
+    pub ready: bool,
+}
+
+fn vehicle_after_help() -> String {
+    format!("Faults are separated by commas or spaces.\n{GRAMMAR}")
+}
+
+/// An autopilot's family, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VehicleFamily {
+    /// ArduCopter
+    Ardupilot,
+    /// PX4 on a multicopter
+    Px4,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On
+    On,
+    /// Off
+    Off,
+}
+
 /// A state, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum State {
@@ -319,19 +394,42 @@ impl State {
     }
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".to_owned()),
-    }
-}
-
 /// Seconds as the protocol takes them: 32 bits, −1 for no limit, never 0 (a defect of the original, RD 5.5).
 fn limit(text: &str) -> Result<i64, String> {
     match text.parse::<i32>() {
         Ok(seconds) if seconds == -1 || seconds > 0 => Ok(i64::from(seconds)),
         _ => Err("give whole seconds from 1 to 2147483647, or -1 for no limit".to_owned()),
     }
+}
+
+fn within(text: &str, low: f64, high: f64) -> Result<f64, String> {
+    text.trim()
+        .parse::<f64>()
+        .ok()
+        .filter(|number| (low..=high).contains(number))
+        .ok_or_else(|| format!("{text:?} is no number from {low} to {high}"))
+}
+
+fn position(text: &str) -> Result<(f64, f64), String> {
+    let (latitude, longitude) = text
+        .split_once(',')
+        .ok_or("write it as LAT,LON in degrees, such as 65.617,22.137")?;
+    Ok((within(latitude, -85.0, 85.0)?, within(longitude, -180.0, 180.0)?))
+}
+
+fn wind(text: &str) -> Result<(f64, f64), String> {
+    let (speed, from) = text
+        .split_once('/')
+        .ok_or("write it as SPEED/FROM, such as 5/270 for 5 m/s from the west")?;
+    Ok((within(speed, 0.0, 100.0)?, within(from, 0.0, 360.0)?))
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    within(text, 0.0, 100.0)
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    within(text, 0.1, 100.0)
 }
 
 fn retries(text: &str) -> Result<i64, String> {
@@ -375,7 +473,7 @@ mod tests {
         };
         assert_eq!(run.args, ["--loud"]);
         assert_eq!(run.exec_time, -1);
-        assert_eq!(run.env, [("A".to_owned(), "b=c".to_owned())]);
+        assert_eq!(run.env, [Variable::parse("A=b=c").unwrap()]);
     }
 
     #[test]
@@ -390,12 +488,19 @@ mod tests {
             "outpost run lamp.on --type cli --exec-time 2147483648",
             "outpost run lamp.on --type cli --retries -2",
             "outpost run lamp.on --type cli --env novalue",
+            "outpost submit x.json --env A=@",
+            "outpost get x --attribute state --watch",
             "outpost submit",
             "outpost submit x.json --timeout 3",
             "outpost ps --state done",
             "outpost ps --count 101",
             "outpost runtime approve",
             "outpost --server localhost ps",
+            "outpost vehicle --home 65.6",
+            "outpost vehicle --wind 5",
+            "outpost vehicle --battery 101",
+            "outpost vehicle --faults los=1",
+            "outpost vehicle --link x --tcp 127.0.0.1:1",
             "outpost fly",
         ] {
             let error = parse(line).unwrap_err();
@@ -404,6 +509,21 @@ mod tests {
         for line in ["outpost --help", "outpost submit --help", "outpost --version"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
         }
+    }
+
+    #[test]
+    fn a_vehicle_has_its_defaults_and_its_faults_are_in_the_help() {
+        let Command::Vehicle(vehicle) = parse("outpost vehicle --home -33.9,18.4 --faults gps=5@air")
+            .unwrap()
+            .command
+        else {
+            panic!("not vehicle");
+        };
+        assert_eq!(vehicle.home, Some((-33.9, 18.4)));
+        assert_eq!((vehicle.failsafes, vehicle.battery), (Switch::Off, 100.0));
+        assert_eq!(vehicle.faults.acts.len(), 1);
+        let help = parse("outpost vehicle --help").unwrap_err().to_string();
+        assert!(help.contains("unplug=10@60"), "{help}");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 pub mod args;
 pub mod commands;
 pub mod demo;
+mod environment;
 pub mod error;
 pub mod file;
 pub mod keys;
@@ -77,6 +78,7 @@ async fn perform(cli: Cli, environment: Environment<'_>, console: &mut Console) 
             return Ok(DONE);
         }
         Command::Demo(demo) => return demo::run(demo, console).await,
+        Command::Vehicle(vehicle) => return commands::vehicle(*vehicle, cli.global.json, console).await,
         _ => {}
     }
     let settings = Settings::resolve(&cli.global, environment)?;
@@ -94,6 +96,6 @@ async fn perform(cli: Cli, environment: Environment<'_>, console: &mut Console) 
         Command::Run(run) => commands::run(run, &mut context).await,
         Command::Get(get) => commands::get(get, &mut context).await,
         Command::Ps(ps) => commands::ps(ps, &mut context).await,
-        Command::Keys(_) | Command::Completions { .. } | Command::Demo(_) => Ok(DONE),
+        Command::Keys(_) | Command::Completions { .. } | Command::Demo(_) | Command::Vehicle(_) => Ok(DONE),
     }
 }

@@ -1,5 +1,6 @@
 //! Processes and runtimes as people see them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::args::State;
@@ -115,6 +116,20 @@ pub fn runtimes(runtimes: &[Runtime]) -> String {
     table(["NAME", "TYPE", "STATE", "LAST HEARD FROM (UTC)", "ID"], &rows)
 }
 
+/// So many letters of an attribute's value are shown among others.
+const EXCERPT: usize = 500;
+
+/// A value that is short enough to be shown among others, or its beginning and the command that shows all.
+fn excerpt(value: &str, all: impl FnOnce() -> String) -> Cow<'_, str> {
+    match value.char_indices().nth(EXCERPT) {
+        None => value.into(),
+        Some((end, _)) => {
+            let beginning = &value[..end];
+            format!("{beginning}… ({} bytes; all of it: {})", value.len(), all()).into()
+        }
+    }
+}
+
 /// One process with all that is worth knowing.
 pub fn process(process: &Process, names: &Names) -> String {
     let mut rows = vec![
@@ -183,7 +198,10 @@ pub fn process(process: &Process, names: &Names) -> String {
             AttributeKind::Env => "env",
             AttributeKind::Other(_) => "attribute",
         };
-        (name, format!("{} = {}", attribute.key, attribute.value))
+        let value = excerpt(&attribute.value, || {
+            format!("outpost get {} --attribute {}", short(&process.id), attribute.key)
+        });
+        (name, format!("{} = {value}", attribute.key))
     }));
     list(&rows)
 }
@@ -246,6 +264,18 @@ mod tests {
                 .unwrap()
                 .starts_with("1f1f1f1f1f1f  successful  lamp.on now  lamp-1"),
             "{row}"
+        );
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_the_way_to_all_of_it_is_told() {
+        let all = || "outpost get 1f --attribute track".to_owned();
+        let fits = "å".repeat(EXCERPT);
+        assert_eq!(excerpt(&fits, all), fits);
+        let long = format!("{fits}xyz");
+        assert_eq!(
+            excerpt(&long, all),
+            format!("{fits}… (1003 bytes; all of it: outpost get 1f --attribute track)")
         );
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::VerbError;
+use super::{CONFIRM_MAX_AGE, Confirmation, Confirmed, VerbError};
 use crate::clock::{BootTime, SharedClock};
 
 /// A token that says once and for all that something shall stop, and why. Clones share the same fate.
@@ -121,6 +121,7 @@ pub struct Context {
     process: Option<Arc<str>>,
     origin: Option<Arc<Origin>>,
     queue_wait: Duration,
+    confirmation: Option<Arc<dyn Confirmation>>,
 }
 
 impl Context {
@@ -135,6 +136,7 @@ impl Context {
             process: None,
             origin: None,
             queue_wait: Duration::ZERO,
+            confirmation: None,
         }
     }
 
@@ -185,6 +187,13 @@ impl Context {
     #[must_use]
     pub fn with_queue_wait(mut self, span: Duration) -> Self {
         self.queue_wait = span;
+        self
+    }
+
+    /// Whom to ask in the middle of the verb whether the work is still ours. Without, nobody else could have taken it.
+    #[must_use]
+    pub fn with_confirmation(mut self, confirmation: Arc<dyn Confirmation>) -> Self {
+        self.confirmation = Some(confirmation);
         self
     }
 
@@ -255,6 +264,23 @@ impl Context {
         match self.begin_by {
             Some(moment) if self.now() >= moment => Err(VerbError::TooLateToBegin),
             _ => Ok(()),
+        }
+    }
+
+    /// Asks whether the work is still ours, before a step of the verb that must not be taken for nobody: once more than
+    /// the fence did before the verb began (docs/fence.md, section 3). [`Confirmed::Unclear`] as well when the verb has to
+    /// stop meanwhile, which [`Context::check`] then says.
+    ///
+    /// May be dropped wherever it waits.
+    pub async fn confirm(&self) -> Confirmed {
+        let Some(confirmation) = &self.confirmation else {
+            return Confirmed::Until(self.now() + CONFIRM_MAX_AGE);
+        };
+        tokio::select! {
+            biased;
+            _ = self.cancellation.cancelled() => Confirmed::Unclear,
+            _ = self.ended() => Confirmed::Unclear,
+            confirmed = confirmation.confirm() => confirmed,
         }
     }
 
@@ -384,6 +410,45 @@ mod tests {
         });
         assert_eq!(slept.unwrap_err().to_string(), "cancelled: enough");
         assert_eq!(clock.now().as_nanos(), 5_000_000_000);
+    }
+
+    /// Answers after a second that it was ours when it was asked.
+    struct Slow(Arc<TestClock>);
+
+    #[async_trait::async_trait]
+    impl Confirmation for Slow {
+        async fn confirm(&self) -> Confirmed {
+            let asked_at = self.0.now();
+            self.0.sleep_until(asked_at + Duration::from_secs(1)).await;
+            Confirmed::Until(asked_at + CONFIRM_MAX_AGE)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_confirmation_is_asked_for_and_never_outlives_the_verb() {
+        let clock = TestClock::new(0);
+        let at = |millis: u64| BootTime::from_nanos(millis * 1_000_000);
+        let alone = Context::new(clock.clone());
+        assert_eq!(alone.confirm().await, Confirmed::Until(at(1_000)));
+        assert_eq!(clock.now(), at(0), "nobody to ask");
+
+        let asked = alone.with_confirmation(Arc::new(Slow(clock.clone())));
+        // The device's own context asks the same.
+        let own = asked.for_device(Cancellation::new(), Duration::from_secs(60));
+        assert_eq!(own.confirm().await, Confirmed::Until(at(1_000)));
+        assert_eq!(clock.now(), at(1_000));
+
+        let leased = asked.clone().with_lease(Some(at(1_500)));
+        assert_eq!(leased.confirm().await, Confirmed::Unclear);
+        assert_eq!(clock.now(), at(1_500));
+        assert!(matches!(leased.check(), Err(VerbError::LeaseOver)));
+
+        let token = asked.cancellation().clone();
+        let (confirmed, ()) = tokio::join!(asked.confirm(), async {
+            clock.sleep_until(at(1_700)).await;
+            token.cancel("enough");
+        });
+        assert_eq!((confirmed, clock.now()), (Confirmed::Unclear, at(1_700)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::command::CommandError;
+use super::drone::DroneError;
 use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
 use super::modbus::ModbusError;
 use super::output::OutputError;
+use super::pwm::PwmError;
 use super::serial::SerialError;
 
 /// Why a verb did not end well. `to_string()` is the whole text for the process's error message.
@@ -97,6 +99,7 @@ impl VerbError {
     pub fn attributes(&self) -> &[(String, String)] {
         match self {
             VerbError::Failed(DeviceError::Command(error)) => error.attributes(),
+            VerbError::Failed(DeviceError::Drone { cause, .. }) => cause.attributes(),
             VerbError::NotSafe { cause, .. } => cause.attributes(),
             _ => &[],
         }
@@ -120,6 +123,16 @@ pub enum DeviceError {
         action: String,
         /// What the backend said.
         cause: GpioError,
+    },
+    /// The PWM channel or chip refused.
+    #[error("{device}: cannot {action}: {cause}")]
+    Pwm {
+        /// The device.
+        device: String,
+        /// What was being done.
+        action: String,
+        /// What the backend said.
+        cause: PwmError,
     },
     /// The line does not have the level that was just set.
     #[error(
@@ -161,6 +174,14 @@ pub enum DeviceError {
         point: String,
         /// What went wrong, with the remedy.
         cause: ModbusError,
+    },
+    /// A drone.
+    #[error("{device}: {cause}")]
+    Drone {
+        /// The device.
+        device: String,
+        /// What went wrong, with the remedy.
+        cause: Box<DroneError>,
     },
     /// Making safe took longer than [`super::Device::time_to_safe`] and its allowance.
     #[error("{device}: was not safe after {}: it does not answer", format_duration(*waited))]

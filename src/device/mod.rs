@@ -4,29 +4,35 @@
 //! drone. It has [`Verb`]s; a process's `func` names one of them, and a [`Call`] carries its arguments. One
 //! owner task per device ([`owner`]) performs one verb at a time, stops it when its lease or its own time is
 //! over, and makes the device safe when nobody may drive it (docs/fence.md, sections 1 to 3). What may be
-//! answered beside a running verb goes through the device's [`Probe`], which can read and cannot act.
+//! answered beside a running verb goes through the device's [`Probe`], which can read and cannot act; what steers a
+//! running verb to its end goes through its [`Helm`]; and what it is like just now is told by its [`Live`] side.
 //!
 //! ```text
 //! agent --DeviceHandle::perform--> owner task --Device::perform--> line, port, link
-//!       \--query--> Probe (beside whatever runs)
+//!       |--query--> Probe (beside whatever runs)
+//!       \--preempt--> Helm, if it takes it, else the owner task
 //! ```
 //!
 //! This room knows [`crate::clock`] and nothing else of the crate: neither servers nor processes.
 //! Its errors say everything in their `Display`, causes included, because the text travels to the server as
 //! one string; so they do not repeat the cause through `Error::source`.
 
+mod beside;
 pub mod builtin;
 pub mod command;
+mod confirmation;
 pub mod contact;
 mod context;
 pub mod drone;
 pub mod duration;
 mod error;
 pub mod gpio;
+pub mod hours;
 pub mod lamp;
 pub mod modbus;
 pub mod output;
 pub mod owner;
+pub mod pwm;
 pub mod serial;
 mod settings;
 mod table;
@@ -38,6 +44,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use beside::{Helm, Live, Probe, READINGS_MAX, Reading};
+pub use confirmation::{CONFIRM_MAX_AGE, Confirmation, Confirmed};
 pub use contact::Contact;
 pub use context::{Cancellation, Context, Limit, Origin, ProgressSink};
 pub use error::{DeviceError, VerbError};
@@ -192,11 +200,23 @@ pub trait Device: Send + 'static {
     /// What it can do. Fixed for the life of the device.
     fn verbs(&self) -> &[Verb];
 
-    /// How long [`Device::make_safe`] takes at worst from where the device is now. A lamp: nothing.
+    /// How long [`Device::make_safe`] takes at worst from where the device is now. A lamp: nothing. Where it changes
+    /// while the device works or is tended, [`Live::time_to_safe`] says the same at any time.
     fn time_to_safe(&self) -> Duration;
 
-    /// What answers this device's [`Urgency::Query`] verbs while a verb runs. `None`: they wait like work.
+    /// What answers this device's [`Urgency::Query`] verbs while a verb runs. `None`: they wait like work. Asked for once.
     fn probe(&self) -> Option<Arc<dyn Probe>> {
+        None
+    }
+
+    /// What steers a running verb to its end when a preempting verb comes. `None`: preempting verbs stop what runs. Asked
+    /// for once.
+    fn helm(&self) -> Option<Arc<dyn Helm>> {
+        None
+    }
+
+    /// What tells at any time what the device is like. `None`: nothing changes but by its verbs. Asked for once.
+    fn live(&self) -> Option<Arc<dyn Live>> {
         None
     }
 
@@ -242,13 +262,6 @@ pub trait Device: Send + 'static {
     async fn stop(&mut self) -> Result<(), DeviceError> {
         self.make_safe().await
     }
-}
-
-/// Answers a device's query verbs beside whatever its owner task is doing. It can read and must not act.
-#[async_trait]
-pub trait Probe: Send + Sync + 'static {
-    /// Answers one verb whose urgency is [`Urgency::Query`].
-    async fn query(&self, call: &Call, context: &Context) -> Result<Outcome, VerbError>;
 }
 
 /// Locks a mutex. None is ever poisoned: a panic ends the program.

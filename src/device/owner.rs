@@ -1,8 +1,8 @@
 //! One owner task per device: it alone touches the device, and does one verb at a time.
 //!
 //! The task stops a verb when its caller does, when its lease or its longest time is over, or when a preempting
-//! verb comes; and it makes the device safe after every verb that may have left it half way. What it was told last
-//! counts: a preempting verb also turns away everything that waited.
+//! verb comes that its helm ([`super::Helm`]) does not take over; and it makes the device safe after every verb that may
+//! have left it half way. What it was told last counts: a preempting verb also turns away everything that waited.
 //!
 //! | a verb ends | the device is then |
 //! | --- | --- |
@@ -11,6 +11,7 @@
 //! | overruled by the device's own rules | where these have put it |
 //! | failed, cancelled, over its time (not *read*) | made safe |
 //! | stopped by a preempting verb (not *read*) | left to that verb; made safe if that ends badly |
+//! | steered by a preempting verb | as any verb that ends: it went on, and tells its own end |
 //!
 //! A device that cannot be made safe, or that has latched a fault of its own, is *faulted*: only reading, preempting and
 //! making safe are let through. It is tried again when [`Device::tend`] says that this is worth it.
@@ -29,9 +30,9 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use super::beside::Beside;
 use super::{
-    Call, Cancellation, Context, Device, DeviceError, Effect, Limit, Outcome, Probe, Urgency, Verb,
-    VerbError, lock,
+    Call, Cancellation, Context, Device, DeviceError, Effect, Limit, Outcome, Urgency, Verb, VerbError, lock,
 };
 use crate::clock::{BootTime, SharedClock};
 
@@ -90,8 +91,8 @@ struct Shared {
     name: String,
     kind: &'static str,
     verbs: Vec<Verb>,
-    /// Taken away at the end, since it may share the device's line or port, which is to be released then.
-    probe: Mutex<Option<Arc<dyn Probe>>>,
+    /// Taken away at the end, since they may share the device's line or port, which is to be released then.
+    beside: Mutex<Beside>,
     /// One permit: whoever holds it has the device. Taken before a verb is sent, returned before it is answered.
     slot: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -190,7 +191,11 @@ fn assemble(device: Box<dyn Device>, clock: SharedClock) -> (DeviceHandle, Owner
         name: device.name().to_owned(),
         kind: device.kind(),
         verbs: device.verbs().to_vec(),
-        probe: Mutex::new(device.probe()),
+        beside: Mutex::new(Beside {
+            probe: device.probe(),
+            helm: device.helm(),
+            live: device.live(),
+        }),
         slot: Arc::new(Semaphore::new(1)),
         waiting: AtomicUsize::new(0),
         running: Mutex::new(None),
@@ -258,7 +263,7 @@ impl Owner {
             tracing::error!(device = %self.shared.name, %error, "not safe at the end");
         }
         // Lines and ports are released before the answer, so that who waited for it may take them.
-        *lock(&self.shared.probe) = None;
+        *lock(&self.shared.beside) = Beside::default();
         drop(self);
         if let Some(reply) = last {
             let _ = reply.send(result);
@@ -280,8 +285,8 @@ impl Owner {
             if tended.is_err() || self.shared.fault.borrow().is_some() {
                 // Its outcome is the fault, which is told where it changes.
                 let _ = self.make_safe().await;
-                *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
             }
+            *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
         }
     }
 
@@ -448,6 +453,7 @@ impl Owner {
         if result.is_ok() {
             self.owes_safe = false;
         }
+        *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
         self.shared.not_safe.store(result.is_err(), Ordering::SeqCst);
         let fault = match &result {
             Ok(()) => self.device.latched(),
@@ -495,5 +501,7 @@ async fn sleep_until(clock: &SharedClock, deadline: Option<BootTime>) {
     }
 }
 
+#[cfg(test)]
+mod beside_tests;
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,13 @@ use serde_json::{Map, Value, from_value};
 
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
+use super::drone::link::Dial;
+use super::drone::{Drone, DroneSettings};
 use super::gpio::{GpioBackend, LineSpec};
 use super::lamp::{Lamp, LampSettings};
 use super::modbus::{Modbus, ModbusSettings};
 use super::output::{Interlocks, OutputSettings};
+use super::pwm::{PwmBackend, PwmSpec};
 use super::serial::{Serial, SerialSettings};
 use super::{Contact, Device, DeviceError};
 use crate::clock::SharedClock;
@@ -28,7 +31,7 @@ use crate::clock::SharedClock;
 /// line = "GPIO17"
 /// active_low = false
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DeviceSettings {
     /// Something switched by a GPIO line.
     Lamp(LampSettings),
@@ -36,6 +39,8 @@ pub enum DeviceSettings {
     Serial(SerialSettings),
     /// Devices on a Modbus line.
     Modbus(ModbusSettings),
+    /// An aircraft behind an autopilot.
+    Drone(Box<DroneSettings>),
     /// Waits for a number of seconds.
     Sleep(SleepSettings),
     /// Gives back its arguments.
@@ -53,10 +58,11 @@ type Kind = (
 );
 
 /// Every kind. By hand, since what serde generates for a tag among the keys is large.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     ("lamp", |keys| from_value(keys).map(DeviceSettings::Lamp)),
     ("serial", |keys| from_value(keys).map(DeviceSettings::Serial)),
     ("modbus", |keys| from_value(keys).map(DeviceSettings::Modbus)),
+    ("drone", |keys| from_value(keys).map(DeviceSettings::Drone)),
     ("sleep", |keys| from_value(keys).map(DeviceSettings::Sleep)),
     ("echo", |keys| from_value(keys).map(DeviceSettings::Echo)),
     ("command", |keys| from_value(keys).map(DeviceSettings::Command)),
@@ -98,6 +104,7 @@ impl DeviceSettings {
             DeviceSettings::Lamp(_) => "lamp",
             DeviceSettings::Serial(_) => "serial",
             DeviceSettings::Modbus(_) => "modbus",
+            DeviceSettings::Drone(_) => "drone",
             DeviceSettings::Sleep(_) => "sleep",
             DeviceSettings::Echo(_) => "echo",
             DeviceSettings::Command(_) => "command",
@@ -132,6 +139,21 @@ impl DeviceSettings {
         !matches!(self, DeviceSettings::Command(_) | DeviceSettings::ShellWorker(_))
     }
 
+    /// Whether a device of this kind can hurt somebody, so that all the care of docs/fence.md, section 3, is taken of it
+    /// unless its table says otherwise.
+    pub fn is_hazardous_kind(&self) -> bool {
+        match self {
+            DeviceSettings::Drone(_) => true,
+            DeviceSettings::Lamp(_)
+            | DeviceSettings::Serial(_)
+            | DeviceSettings::Modbus(_)
+            | DeviceSettings::Sleep(_)
+            | DeviceSettings::Echo(_)
+            | DeviceSettings::Command(_)
+            | DeviceSettings::ShellWorker(_) => false,
+        }
+    }
+
     /// Whether it answers for every function that nothing else is configured for; its calls are made by
     /// [`ShellWorker::call`]. At most one device of an agent may.
     pub fn catch_all(&self) -> bool {
@@ -140,7 +162,7 @@ impl DeviceSettings {
 
     /// Whether [`Hardware::gpio`] must be there to open it.
     pub fn needs_gpio(&self) -> bool {
-        matches!(self, DeviceSettings::Lamp(_))
+        !self.lines().is_empty()
     }
 
     /// The settings of the output that it is, if it is one on a line of this machine.
@@ -157,7 +179,12 @@ impl DeviceSettings {
             return Vec::new();
         };
         let feedback = output.feedback.as_ref().map(|feedback| &feedback.line);
-        std::iter::once(&output.line).chain(feedback).collect()
+        output.drive.line().into_iter().chain(feedback).collect()
+    }
+
+    /// The PWM channel that it needs.
+    pub fn pwm(&self) -> Option<&PwmSpec> {
+        self.output()?.drive.pwm()
     }
 
     /// What works and will yet surprise, for `check`: each with the remedy.
@@ -166,6 +193,7 @@ impl DeviceSettings {
             DeviceSettings::Serial(serial) => serial.port.warnings(),
             DeviceSettings::Modbus(modbus) => modbus.port.warnings(),
             DeviceSettings::Lamp(_)
+            | DeviceSettings::Drone(_)
             | DeviceSettings::Sleep(_)
             | DeviceSettings::Echo(_)
             | DeviceSettings::Command(_)
@@ -181,22 +209,28 @@ pub struct Hardware {
     pub clock: SharedClock,
     /// The GPIO backend; `None` where no configured device needs one.
     pub gpio: Option<Arc<dyn GpioBackend>>,
+    /// The PWM backend; `None` where no configured device needs one.
+    pub pwm: Option<Arc<dyn PwmBackend>>,
     /// When the server was last heard from.
     pub contact: Contact,
     /// Which outputs must not be on together.
     pub interlocks: Interlocks,
+    /// What opens a drone's port; `None`: what opens those of this machine.
+    pub dial: Option<Arc<dyn Dial>>,
     /// Where outputs keep their last level; `None`: nothing is kept, and `on_start = "last"` is the safe level.
     pub state_dir: Option<PathBuf>,
 }
 
 impl Hardware {
-    /// No GPIO, a server heard from just now, no interlocks, nothing kept.
+    /// No GPIO, no PWM, a server heard from just now, no interlocks, nothing kept.
     pub fn new(clock: SharedClock) -> Self {
         Hardware {
             contact: Contact::new(clock.now()),
             clock,
             gpio: None,
+            pwm: None,
             interlocks: Interlocks::default(),
+            dial: None,
             state_dir: None,
         }
     }
@@ -205,6 +239,13 @@ impl Hardware {
     #[must_use]
     pub fn with_gpio(mut self, gpio: Arc<dyn GpioBackend>) -> Self {
         self.gpio = Some(gpio);
+        self
+    }
+
+    /// The same with a PWM backend.
+    #[must_use]
+    pub fn with_pwm(mut self, pwm: Arc<dyn PwmBackend>) -> Self {
+        self.pwm = Some(pwm);
         self
     }
 }
@@ -231,6 +272,7 @@ pub fn open(
         DeviceSettings::Lamp(lamp) => Box::new(Lamp::open(name, lamp, hardware)?),
         DeviceSettings::Serial(serial) => Box::new(Serial::new(name, serial, hardware.clock.clone())),
         DeviceSettings::Modbus(modbus) => Box::new(Modbus::new(name, modbus, hardware.clock.clone())),
+        DeviceSettings::Drone(drone) => Box::new(Drone::open(name, drone, hardware)?),
         DeviceSettings::Sleep(_) => Box::new(Sleep::new(name)),
         DeviceSettings::Echo(_) => Box::new(Echo::new(name)),
         DeviceSettings::Command(command) => {
@@ -250,6 +292,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::device::gpio::{Level, LineAddress, LineSpec, Physical, SimulatedBoard};
+    use crate::device::output::Drive;
     use crate::device::output::settings::{FeedbackSettings, OnLostServer, OnStart, OnStop};
 
     #[derive(Debug, Deserialize)]
@@ -307,13 +350,13 @@ mod tests {
         .unwrap();
         let seconds = Duration::from_secs;
         let output = OutputSettings {
-            line: LineSpec {
+            drive: Drive::Line(LineSpec {
                 address: LineAddress::OnChip {
                     label: "pinctrl-rp1".into(),
                     offset: 4,
                 },
                 active_low: true,
-            },
+            }),
             safe: Level::On,
             on_start: OnStart::Last,
             on_stop: OnStop::Hold,

@@ -10,7 +10,7 @@ use super::DeviceSettings;
 use super::duration::Span;
 
 /// The table `[devices.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeviceTable {
     /// What may be asked of it, and when.
     pub care: Care,
@@ -23,6 +23,7 @@ pub struct DeviceTable {
 #[serde(deny_unknown_fields, default)]
 pub struct Care {
     /// `hazardous`: somebody may be hurt. Confirmed with the server, with a lease, never requeued; see docs/fence.md, 3.
+    /// Where a table does not say, its kind does: [`DeviceSettings::is_hazardous_kind`].
     pub hazardous: bool,
     /// `require_target`: a hazardous device takes only work whose `runtimeids` name exactly this runtime (default true).
     pub require_target: bool,
@@ -71,12 +72,19 @@ impl<'de> Deserialize<'de> for DeviceTable {
             }
         }
         let given: Vec<String> = own.keys().cloned().collect();
+        let settings = DeviceSettings::read(own)
+            .map_err(|error| D::Error::custom(with_care(&error.to_string(), &given)))?;
         Ok(DeviceTable {
-            care: serde_json::from_value(Value::Object(care)).map_err(D::Error::custom)?,
-            settings: DeviceSettings::read(own)
-                .map_err(|error| D::Error::custom(with_care(&error.to_string(), &given)))?,
+            care: care_for(care, settings.is_hazardous_kind()).map_err(D::Error::custom)?,
+            settings,
         })
     }
+}
+
+/// The keys of [`Care`] of a kind that may be hazardous by itself.
+fn care_for(mut given: Map<String, Value>, hazardous_kind: bool) -> Result<Care, serde_json::Error> {
+    given.entry("hazardous").or_insert(Value::Bool(hazardous_kind));
+    serde_json::from_value(Value::Object(given))
 }
 
 /// An error about an unknown key of the table (not of one within it), with all that are known: the kind knows only its own.
@@ -122,6 +130,33 @@ mod tests {
         // As the environment gives them: everything is text.
         let text = read("kind = \"lamp\"\nline = \"GPIO17\"\nmax_age = \"0\"").unwrap();
         assert_eq!(text.care.max_age, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn the_kind_says_whether_it_is_hazardous_where_the_table_does_not() {
+        let care = |json: Value, hazardous_kind| {
+            let Value::Object(given) = json else {
+                panic!("{json}")
+            };
+            care_for(given, hazardous_kind).unwrap()
+        };
+        for hazardous_kind in [true, false] {
+            let silent = care(serde_json::json!({ "insecure": true }), hazardous_kind);
+            assert_eq!(
+                silent,
+                Care {
+                    hazardous: hazardous_kind,
+                    insecure: true,
+                    ..Care::default()
+                }
+            );
+            for said in [true, false] {
+                let care = care(serde_json::json!({ "hazardous": said }), hazardous_kind);
+                assert_eq!(care.hazardous, said);
+            }
+        }
+        let lamp = read("kind = \"lamp\"\nline = \"GPIO17\"").unwrap();
+        assert_eq!(lamp.care.hazardous, lamp.settings.is_hazardous_kind());
     }
 
     #[test]

@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use super::{Ending, Lease, Verdict, verdict};
 use crate::clock::BootTime;
-use crate::device::Effect;
+use crate::device::{CONFIRM_MAX_AGE, Effect, Urgency, Verb};
 
-/// How long a confirmation holds, from the moment at which its request was sent (3).
-pub const CONFIRM_MAX_AGE: Duration = Duration::from_secs(1);
 /// Verbs that may take longer than this are supervised (3).
 pub const SUPERVISED: Duration = Duration::from_secs(5);
 /// When the server did not say whether it is still ours, so long until it is asked again before acting.
@@ -27,12 +25,22 @@ pub struct Plan {
     pub effect: Effect,
     /// The lease; `None`: the verb's own longest time takes its place.
     pub lease: Option<Lease>,
-    /// How long making the device safe takes.
+    /// How long before the lease's end the verb must have ended, for the device to be safe by then: see [`time_to_safe`].
     pub time_to_safe: Duration,
     /// The server must say, right before acting, that the process is still ours.
     pub confirm: bool,
     /// How often the server is looked at while the verb runs; `None`: it is short.
     pub supervise: Option<Duration>,
+}
+
+/// How much of a verb's lease is kept for making the device safe, which takes `device` now. None of it where the verb has
+/// nothing to be made safe from: what reads leaves the device as it is, and what preempts *is* the way to safety, so it must
+/// not be too late just because that takes long.
+pub fn time_to_safe(verb: &Verb, device: Duration) -> Duration {
+    match (verb.effect, verb.urgency) {
+        (Effect::Read, _) | (_, Urgency::Preempt) => Duration::ZERO,
+        _ => device,
+    }
 }
 
 /// What the server says of the process.
@@ -254,6 +262,34 @@ mod tests {
 
     fn at(seconds: f64) -> BootTime {
         BootTime::from_nanos((seconds * 1e9) as u64)
+    }
+
+    #[test]
+    fn only_what_must_be_made_safe_in_time_gives_lease_for_it() {
+        let verb = |effect, urgency| Verb {
+            name: "verb".into(),
+            usage: "".into(),
+            help: "".into(),
+            effect,
+            urgency,
+            max_time: seconds(1),
+        };
+        let minutes = seconds(180);
+        for effect in [Effect::Set, Effect::Once] {
+            assert_eq!(time_to_safe(&verb(effect, Urgency::Work), minutes), minutes);
+            let stops = verb(effect, Urgency::Preempt);
+            assert_eq!(
+                time_to_safe(&stops, minutes),
+                Duration::ZERO,
+                "far out, and never too late"
+            );
+        }
+        for urgency in [Urgency::Query, Urgency::Work] {
+            assert_eq!(
+                time_to_safe(&verb(Effect::Read, urgency), minutes),
+                Duration::ZERO
+            );
+        }
     }
 
     /// A *once* verb with a lease from 100 s to 160 s: the margin is 250 ms, safe within a second.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use crash::{Interrupted, after_a_crash};
 pub use ends::{Close, Ending, Verdict, verdict};
-pub use guard::{Action, CONFIRM_MAX_AGE, Event, Guard, Plan, SUPERVISED, Seen};
+pub use guard::{Action, Event, Guard, Plan, SUPERVISED, Seen, time_to_safe};
 pub use refusal::{Rejection, Rules, refusal};
 
 use crate::clock::BootTime;

@@ -130,7 +130,9 @@ pub fn refusal(process: &Process, verb: &Verb, rules: &Rules, runtime_id: &str) 
             });
         }
     }
-    if verb.effect == Effect::Once && limit != UNLIMITED && lease_length(limit).is_none() {
+    // What stops is done within a moment, and asks for no time before it is.
+    let stops = verb.urgency == Urgency::Preempt;
+    if verb.effect == Effect::Once && !stops && limit != UNLIMITED && lease_length(limit).is_none() {
         return Err(Rejection::NoTime { max_exec_time: limit });
     }
     if let (Some(max_age), Some(age)) = (rules.max_age, started.since(process.submission_time))
@@ -273,9 +275,24 @@ mod tests {
             for free in [
                 verb(Effect::Read, Urgency::Query),
                 verb(Effect::Once, Urgency::Preempt),
+                verb(Effect::Set, Urgency::Preempt),
             ] {
                 assert_eq!(ask(&with, &hazardous, &free), Ok(()));
+                let careless = |process: &mut Process| {
+                    with(process);
+                    process.spec.max_retries = 3;
+                    process.spec.max_exec_time = 0;
+                };
+                assert_eq!(ask(&careless, &hazardous, &free), Ok(()));
             }
         }
+        // But not what was meant for another day: it would end what runs now.
+        let stale = |process: &mut Process| process.start_time = server(61);
+        let rules = Rules {
+            max_age: Some(seconds(60)),
+            ..hazardous
+        };
+        let stop = verb(Effect::Set, Urgency::Preempt);
+        assert!(matches!(ask(&stale, &rules, &stop), Err(Rejection::Stale { .. })));
     }
 }

@@ -1,6 +1,7 @@
 //! What the agent counts, for an operator's own monitoring: Prometheus text on loopback. Off unless
 //! `metrics.listen` is set; counting itself is a handful of atomics, wakes nobody and is always on.
 
+mod readings;
 mod server;
 
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use super::fence::{Close, Rejection, Verdict};
 use super::journal;
+pub use readings::Figures;
 pub use server::{CONTENT_TYPE, serve};
 
 /// Where the figures are served: an address of this machine's loopback.

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::Metrics;
+use super::Figures;
 
 /// What the figures are served as.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -23,15 +23,15 @@ const AT_ONCE: usize = 4;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers those who connect to `listener`; never returns. Sleeps until somebody does.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) {
+pub async fn serve(listener: TcpListener, figures: Figures) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     // The semaphore is never closed.
     while let Ok(slot) = slots.clone().acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let metrics = metrics.clone();
+                let figures = figures.clone();
                 tokio::spawn(async move {
-                    if !answer_in_time(stream, &metrics).await {
+                    if !answer_in_time(stream, &figures).await {
                         tracing::debug!("a reader of the metrics went away or was too slow");
                     }
                     drop(slot);
@@ -46,11 +46,11 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) {
 }
 
 /// Whether an answer was given.
-async fn answer_in_time(stream: impl AsyncRead + AsyncWrite + Unpin, metrics: &Metrics) -> bool {
-    matches!(timeout(PATIENCE, answer(stream, metrics)).await, Ok(Ok(())))
+async fn answer_in_time(stream: impl AsyncRead + AsyncWrite + Unpin, figures: &Figures) -> bool {
+    matches!(timeout(PATIENCE, answer(stream, figures)).await, Ok(Ok(())))
 }
 
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, metrics: &Metrics) -> std::io::Result<()> {
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, figures: &Figures) -> std::io::Result<()> {
     let mut head = Vec::with_capacity(512);
     let whole = loop {
         if head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -62,7 +62,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, metrics: &Metri
         }
     };
     let (status, body) = if whole {
-        reply(&head, metrics)
+        reply(&head, figures)
     } else if head.len() >= LONGEST_HEAD {
         ("431 Request Header Fields Too Large", String::new())
     } else {
@@ -77,7 +77,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, metrics: &Metri
     stream.shutdown().await
 }
 
-fn reply(head: &[u8], metrics: &Metrics) -> (&'static str, String) {
+fn reply(head: &[u8], figures: &Figures) -> (&'static str, String) {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target, version) = (words.next(), words.next(), words.next());
@@ -92,7 +92,7 @@ fn reply(head: &[u8], metrics: &Metrics) -> (&'static str, String) {
     if path != Some(b"/metrics") {
         return ("404 Not Found", String::new());
     }
-    ("200 OK", metrics.text())
+    ("200 OK", figures.text())
 }
 
 #[cfg(test)]
@@ -102,12 +102,12 @@ mod tests {
 
     /// What is answered to a client that sends this and then closes its side.
     async fn asked(request: &[u8]) -> String {
-        let metrics = Metrics::default();
-        metrics.attempt(AttemptOutcome::Successful);
+        let figures = Figures::default();
+        figures.metrics.attempt(AttemptOutcome::Successful);
         let (mut client, served) = tokio::io::duplex(64 * 1024);
         client.write_all(request).await.unwrap();
         client.shutdown().await.unwrap();
-        assert!(answer_in_time(served, &metrics).await);
+        assert!(answer_in_time(served, &figures).await);
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
         text
@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_sends_too_slowly_or_reads_nothing_is_dropped_in_time() {
-        let metrics = Metrics::default();
+        let figures = Figures::default();
         let begun = tokio::time::Instant::now();
         let (mut slow, served) = tokio::io::duplex(64 * 1024);
         let dripping = async {
@@ -179,7 +179,7 @@ mod tests {
                 sleep(Duration::from_secs(1)).await;
             }
         };
-        let (answered, ()) = tokio::join!(answer_in_time(served, &metrics), dripping);
+        let (answered, ()) = tokio::join!(answer_in_time(served, &figures), dripping);
         assert!(!answered);
         // The dripping ends at its first byte after the drop.
         assert!(
@@ -193,7 +193,7 @@ mod tests {
         let (mut deaf, served) = tokio::io::duplex(request.len());
         deaf.write_all(request).await.unwrap();
         let begun = tokio::time::Instant::now();
-        assert!(!answer_in_time(served, &metrics).await);
+        assert!(!answer_in_time(served, &figures).await);
         assert_eq!(begun.elapsed(), PATIENCE);
     }
 
@@ -201,7 +201,7 @@ mod tests {
     async fn idle_connections_do_not_keep_a_scraper_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(serve(listener, Arc::new(Metrics::default())));
+        let server = tokio::spawn(serve(listener, Figures::default()));
         let mut idle = Vec::new();
         for _ in 1..AT_ONCE {
             idle.push(tokio::net::TcpStream::connect(address).await.unwrap());

@@ -16,7 +16,9 @@ use crate::console::Console;
 use crate::console::table::list;
 use crate::device::duration::parse_duration;
 use crate::device::gpio::{SimulatedBoard, open_backend};
-use crate::device::{self, Call, Cancellation, Context, DeviceHandle, Effect, Hardware, VerbError, owner};
+use crate::device::{
+    self, Call, Cancellation, Context, DeviceHandle, Effect, Hardware, VerbError, owner, pwm,
+};
 
 pub(super) const COMMAND: Command = Command {
     name: "try",
@@ -161,6 +163,7 @@ fn open(settings: &Settings, name: &str, clock: &SharedClock) -> Result<DeviceHa
         .map_err(|error| format!("gpio.backend: {error}"))?;
     let hardware = Hardware {
         gpio,
+        pwm: Some(pwm::open_backend(settings.gpio.backend, &board)),
         ..Hardware::new(clock.clone())
     };
     let device = device::open(name, device, &hardware).map_err(|error| format!("devices.{error}"))?;

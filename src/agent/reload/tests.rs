@@ -1,12 +1,14 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
 use crate::agent::settings;
 use crate::clock::TestClock;
+use crate::device::command::Pool;
 use crate::device::gpio::{Level, LineFault, SimulatedBoard};
-use crate::device::{Call, Context, DeviceHandle};
+use crate::device::{Call, Context, Device, DeviceHandle, Live, Outcome, Verb, owner};
 
 const HEAD: &str = "[colony]\nid = \"4787a5071856a4acf702b2ffcea422e3237a679c681314113d86139461290cf4\"\n\
                     [runtime]\ntype = \"cli\"\n[gpio]\nbackend = \"simulated\"\n";
@@ -367,4 +369,72 @@ async fn a_request_is_told_from_its_beginning_to_its_end() {
     // What `outpost-agent safe` would drive is what is open now.
     let kept = SafeList::load(folder.path()).unwrap();
     assert_eq!(kept, SafeList::of(&expected));
+}
+
+/// A device that may have something to do by itself.
+struct Homing(Arc<AtomicBool>);
+
+#[async_trait::async_trait]
+impl Device for Homing {
+    fn name(&self) -> &str {
+        "lamp"
+    }
+
+    fn kind(&self) -> &'static str {
+        "test"
+    }
+
+    fn verbs(&self) -> &[Verb] {
+        &[]
+    }
+
+    fn time_to_safe(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn live(&self) -> Option<Arc<dyn Live>> {
+        Some(Arc::new(Homing(self.0.clone())))
+    }
+
+    async fn perform(&mut self, _call: &Call, _context: &Context) -> Result<Outcome, VerbError> {
+        Ok(Outcome::new())
+    }
+
+    async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+impl Live for Homing {
+    fn under_way(&self) -> Option<String> {
+        let homing = self.0.load(Ordering::SeqCst);
+        homing.then(|| "coming home".to_owned())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_with_something_under_way_between_verbs_is_not_closed_and_the_agent_still_ends() {
+    let mut bench = Bench::new(&lamp("lamp", "GPIO17"));
+    let homing = Arc::new(AtomicBool::new(true));
+    let device = owner::spawn(Box::new(Homing(homing.clone())), bench.clock.clone());
+    let opened = bench.devices.configured.get_mut("lamp").unwrap();
+    opened.device = Pool::of_one(device.clone());
+    let changed = lamp("lamp", "GPIO27");
+    let refused = bench.reload(&changed).await.unwrap_err();
+    assert!(
+        refused.contains("lamp changed and is busy with coming home"),
+        "{refused}"
+    );
+    assert!(!device.is_busy(), "nothing is held back for it");
+    assert!(device.tick().await.is_ok(), "it is open");
+    homing.store(false, Ordering::SeqCst);
+    bench.reload(&changed).await.unwrap();
+    assert!(device.tick().await.is_err(), "closed");
+
+    let device = owner::spawn(Box::new(Homing(homing.clone())), bench.clock.clone());
+    let opened = bench.devices.configured.get_mut("lamp").unwrap();
+    opened.device = Pool::of_one(device.clone());
+    homing.store(true, Ordering::SeqCst);
+    bench.devices.shutdown().await;
+    assert!(device.tick().await.is_err(), "stopping asks nobody");
 }

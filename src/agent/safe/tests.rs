@@ -47,9 +47,9 @@ impl Run {
     /// Lines said, and how many were not driven.
     async fn drive(&self, list: &SafeList, levels: Levels) -> (Vec<String>, usize) {
         let mut said = Vec::new();
-        let gpio = list.backend(levels, &self.board).unwrap();
+        let backends = list.backends(levels, &self.board);
         let failed = list
-            .drive(levels, &*gpio, &self.clock, &mut |line| {
+            .drive(levels, &backends, &self.clock, &mut |line| {
                 said.push(line.to_owned())
             })
             .await;
@@ -74,13 +74,13 @@ fn the_list_comes_back_as_it_was_compiled() {
     let list = SafeList::of(&settings);
     assert_eq!(list.outputs.len(), 3, "outputs alone");
     assert_eq!(
-        list.outputs[0].spec().unwrap(),
-        settings.devices["a"].settings.output().unwrap().line
+        list.outputs[0].drive().unwrap(),
+        settings.devices["a"].settings.output().unwrap().drive
     );
     assert_eq!((list.outputs[0].safe, list.outputs[0].stop), (Level::On, None));
     assert_eq!(
-        list.outputs[1].spec().unwrap(),
-        settings.devices["b"].settings.output().unwrap().line
+        list.outputs[1].drive().unwrap(),
+        settings.devices["b"].settings.output().unwrap().drive
     );
     assert_eq!(
         list.dead_time("x"),
@@ -255,4 +255,71 @@ async fn what_cannot_be_done_is_said_with_the_code_for_it() {
         "{said:?}"
     );
     assert_eq!(code, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pwm_channels_are_all_or_nothing_too() {
+    let settings = settings(
+        "[devices.a]\nkind = \"lamp\"\npwm = { channel = 0 }\n\
+         [devices.b]\nkind = \"lamp\"\npwm = { chip = \"x.pwm\", channel = 1, frequency = 50 }\nsafe = \"on\"\nactive_low = true\n\
+         on_stop = \"hold\"\n[devices.c]\nkind = \"lamp\"\nline = \"c\"",
+    );
+    let list = SafeList::of(&settings);
+    let drive = |name: &str| settings.devices[name].settings.output().unwrap().drive.clone();
+    for (entry, name) in list.outputs.iter().zip(["a", "b", "c"]) {
+        assert_eq!(entry.drive().unwrap(), drive(name), "as it was configured");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    list.store(folder.path()).unwrap();
+    assert_eq!(SafeList::load(folder.path()).unwrap(), list);
+    let run = Run::new();
+    let (said, failed) = run.drive(&list, Levels::Safe).await;
+    assert_eq!(failed, 0, "{said:?}");
+    assert_eq!(said[0], "a: pwm/0 (simulated) is off");
+    assert_eq!(said[2], "b: x.pwm/1 (simulated) is on");
+    let edges = [
+        (0, "pwm/0".into(), Level::Off),
+        (0, "c".into(), Level::Off),
+        (0, "x.pwm/1".into(), Level::On),
+    ];
+    assert_eq!(run.edges(), edges);
+    let (said, _) = Run::new().drive(&list, Levels::Stop).await;
+    assert_eq!(said[0], "b: left as it is");
+    run.board
+        .set_fault("pwm/0", Some(LineFault::Stuck(Physical::High)));
+    let (said, failed) = run.drive(&list, Levels::Safe).await;
+    assert_eq!(
+        (said[0].as_str(), failed),
+        ("a: NOT off: pwm/0 (simulated) reads back 100 %", 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_line_can_be_driven_pwm_channels_are_driven_all_the_same() {
+    let list = SafeList::of(&settings(
+        "[devices.a]\nkind = \"lamp\"\nline = \"a\"\n[devices.b]\nkind = \"lamp\"\npwm = { channel = 0 }",
+    ));
+    let run = Run::new();
+    let mut backends = list.backends(Levels::Safe, &run.board);
+    backends.gpio = Err("no GPIO chip found".to_owned());
+    let mut said = Vec::new();
+    let failed = list
+        .drive(Levels::Safe, &backends, &run.clock, &mut |line| {
+            said.push(line.to_owned())
+        })
+        .await;
+    assert_eq!(failed, 1);
+    assert_eq!(
+        said,
+        [
+            "a: NOT off: can't drive lines: no GPIO chip found",
+            "b: pwm/0 (simulated) is off"
+        ]
+    );
+    let alone = SafeList::of(&settings("[devices.b]\nkind = \"lamp\"\npwm = { channel = 0 }"));
+    let backends = alone.backends(Levels::Safe, &run.board);
+    assert!(
+        backends.gpio.unwrap().is_none(),
+        "not opened where no output is on a line"
+    );
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::agent::registry::FunctionTable;
+use crate::device::pwm::PwmSpec;
 
 fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -30,6 +31,26 @@ fn the_shipped_configurations_can_be_used() {
     assert_eq!(simulated.runtime.runtime_type, "cli");
 }
 
+#[test]
+fn the_examples_of_the_page_on_safety_can_be_used() {
+    let page = include_str!("../../../docs/safety.md");
+    let blocks: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    let base = SIMULATED.replace("http://hub.local", "https://hub.local");
+    for block in blocks {
+        // The line of the heartbeat, once there is such a thing.
+        if block.contains("[safety]") && !SHIPPED.contains("[safety]") {
+            continue;
+        }
+        let settings = read(&format!("{base}\n{block}"), &[]).unwrap();
+        assert!(settings.devices.contains_key("lamp"));
+    }
+}
+
 /// Keys whose comment shows an example, since their default is found on the machine or is nothing at all.
 const EXAMPLES: &[&str] = &[
     "ca_file",
@@ -42,6 +63,7 @@ const EXAMPLES: &[&str] = &[
     "listen",
     "interlock",
     "feedback",
+    "pwm",
 ];
 
 #[test]
@@ -60,11 +82,23 @@ fn what_is_commented_out_shows_the_defaults_and_nothing_is_missing() {
         })
         .collect();
     let uncommented = uncommented.join("\n");
-    let alone = read(&uncommented, &[]).unwrap_err();
+    let alone = read(&uncommented.replace("\npwm = ", "\n#pwm = "), &[]).unwrap_err();
     assert!(
         alone.contains("devices.lamp.interlock: \"bridge\" has this output alone"),
         "{alone}"
     );
+    let both = uncommented.replace("\ninterlock = ", "\n#interlock = ");
+    let both = read(&both, &[]).unwrap_err();
+    assert!(both.contains("pwm says already what is driven"), "{both}");
+    let dimmed = read(
+        &uncommented
+            .replace("\ninterlock = ", "\n#interlock = ")
+            .replace("\nline = ", "\n#line = "),
+        &[],
+    );
+    let frequency = dimmed.unwrap().devices["lamp"].settings.pwm().unwrap().frequency;
+    assert_eq!(frequency, PwmSpec::channel(0).frequency, "the default is shown");
+    let uncommented = uncommented.replace("\npwm = ", "\n#pwm = ");
     let mut all = read(&uncommented.replace("\ninterlock = ", "\n#interlock = "), &[]).unwrap();
     assert_eq!(all.key_file(), plain.key_file(), "the example is the default");
     assert_eq!(

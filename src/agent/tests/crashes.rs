@@ -75,6 +75,70 @@ async fn a_once_verb_of_a_former_life_is_refused_after_its_requeue() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_device_that_takes_long_to_be_safe_holds_up_its_own_work_and_nothing_else() {
+    let mut bench = Bench::new();
+    bench.settings.slots = 3;
+    bench.odd_takes = Duration::from_secs(15);
+    let lane = bench.start();
+    let id = bench.submit("odd.once", &[], 600, 0);
+    bench.server.until_state(&id, Running).await;
+    bench.clock.sleep_until(at(2.0)).await;
+    crash(&bench, lane).await;
+    bench.start();
+    let begun = bench.now();
+    let other = bench.submit("lamp.on", &[], 60, 0);
+    bench.server.until_state(&other, Successful).await;
+    assert!(bench.now() < begun + Duration::from_secs(2), "not held up");
+    let early = bench.submit("odd.once", &[], 60, 0);
+    let refused = bench.server.until_state(&early, Failed).await;
+    assert!(
+        refused
+            .error_message
+            .contains("busy with being made safe after a crash"),
+        "{}",
+        refused.error_message
+    );
+    assert_eq!(
+        bench.server.process(&id).state,
+        Running,
+        "not safe yet, so not closed yet"
+    );
+    let ended = bench.server.until_state(&id, Failed).await;
+    assert!(
+        ended.error_message.starts_with("interrupted"),
+        "{}",
+        ended.error_message
+    );
+    // In this world the device of the former life still makes itself safe, too.
+    let safe = bench.odd_log().safe;
+    assert_eq!(safe.len(), 2);
+    let closed = bench.server.asked(Kind::CloseFailed);
+    assert!(closed.last() >= safe.last(), "{closed:?} {safe:?}");
+    let later = bench.submit("odd.rescue", &[], 60, 0);
+    bench.server.until_state(&later, Successful).await;
+    assert_eq!(bench.odd_log().began.len(), 2, "the first and the last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_the_agent_does_not_wait_for_what_a_crash_left() {
+    let mut bench = Bench::new();
+    bench.odd_takes = Duration::from_secs(60);
+    let lane = bench.start();
+    let id = bench.submit("odd.once", &[], 600, 0);
+    bench.server.until_state(&id, Running).await;
+    bench.clock.sleep_until(at(2.0)).await;
+    crash(&bench, lane).await;
+    let lane = bench.start();
+    let begun = bench.now();
+    bench.clock.sleep_until(begun + Duration::from_secs(1)).await;
+    bench.stop.cancel("enough");
+    lane.await.unwrap();
+    let grace = bench.settings.grace_time;
+    assert!(bench.now() <= begun + grace + Duration::from_secs(2));
+    assert_eq!(bench.server.process(&id).state, Running, "left to the next life");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_set_verb_is_begun_again_while_its_lease_runs_and_else_left_to_the_requeue() {
     for (off_for, again) in [(1.0, true), (20.0, false)] {
         let bench = Bench::new();

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::server::Fault;
 use super::{Bench, at, spec};
-use crate::agent::journal::Role;
+use crate::agent::journal::{Fault as DiskFault, Role};
 use crate::clock::Clock;
 use crate::device::gpio::Level;
+use crate::device::{CONFIRM_MAX_AGE, Confirmed};
 use crate::protocol::Kind;
 use crate::protocol::model::ProcessSpec;
 use crate::protocol::model::ProcessState::{Failed, Running, Successful};
@@ -122,6 +123,79 @@ async fn a_long_verb_is_stopped_when_its_process_is_gone() {
         [],
         "there is nobody to tell"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verb_asks_in_its_middle_whether_it_is_still_wanted() {
+    let bench = Bench::new();
+    bench.start();
+    bench.clock.sleep_until(at(1.0)).await;
+    let id = bench.submit("odd.steps", &[], 60, 0);
+    bench.server.until_state(&id, Successful).await;
+    let asked = bench.server.asked(Kind::GetProcess);
+    assert_eq!(asked.len(), 1, "by the verb itself");
+    // It holds for a second from the moment at which it was sent, which a question takes a moment to arrive after.
+    let confirmed = bench.odd_log().confirmed;
+    let until = asked[0] + CONFIRM_MAX_AGE;
+    assert!(
+        matches!(confirmed[..], [Confirmed::Until(moment)] if moment <= until && moment >= at(4.0)),
+        "{confirmed:?} {asked:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verb_that_hears_that_it_is_not_ours_any_more_ends_itself_and_nobody_is_told() {
+    let bench = Bench::new();
+    bench.start();
+    bench.clock.sleep_until(at(1.0)).await;
+    let id = bench.submit("odd.steps", &[], 60, 0);
+    bench.server.until_state(&id, Running).await;
+    bench.server.delete_process(&id);
+    bench.clock.sleep_until(at(10.0)).await;
+    let log = bench.odd_log();
+    let told =
+        matches!(&log.confirmed[..], [Confirmed::NotOurs(reason)] if reason.contains("no such process"));
+    assert!(told, "{log:?}");
+    assert_eq!(log.safe.len(), 1, "as after any verb that failed");
+    assert!(log.safe[0] < at(3.5), "at once: {log:?}");
+    assert_eq!(bench.server.asked(Kind::GetProcess).len(), 1);
+    assert_eq!(bench.server.asked(Kind::CloseFailed), []);
+    let next = bench.submit("echo", &[], 60, 0);
+    bench.server.until_state(&next, Successful).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unclear_answer_is_no_yes_and_its_failure_is_told() {
+    let bench = Bench::new();
+    bench.start();
+    bench.clock.sleep_until(at(1.0)).await;
+    bench.server.fault(Kind::GetProcess, Fault::Empty);
+    let id = bench.submit("odd.steps", &[], 60, 0);
+    bench.server.until_state(&id, Failed).await;
+    assert_eq!(bench.odd_log().confirmed, [Confirmed::Unclear]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stops_a_hazardous_device_is_never_too_late_and_needs_no_journal() {
+    let mut bench = dangerous();
+    // Longer than the leases of those who stop it.
+    bench.odd_takes = Duration::from_secs(180);
+    bench.start();
+    bench.clock.sleep_until(at(1.0)).await;
+    let rescue = bench.submit("odd.rescue", &[], 10, 0);
+    bench.server.until_state(&rescue, Successful).await;
+    bench.disk.fail_after(0, DiskFault::Full);
+    let rescue = bench.submit("odd.rescue", &[], 10, 0);
+    bench.server.until_state(&rescue, Successful).await;
+    assert_eq!(bench.odd_log().began.len(), 2);
+    let steps = bench.server.submit(targeted(&bench, "odd.steps", 600));
+    let refused = bench.server.until_state(&steps, Failed).await;
+    assert!(
+        refused.error_message.contains("journal"),
+        "{}",
+        refused.error_message
+    );
+    assert_eq!(bench.odd_log().began.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

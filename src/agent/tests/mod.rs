@@ -28,8 +28,8 @@ use crate::device::command::Pool;
 use crate::device::gpio::{Level, LineSpec, SimulatedBoard};
 use crate::device::lamp::{Lamp, LampSettings};
 use crate::device::{
-    Call, Cancellation, Contact, Context, Device, DeviceError, DeviceHandle, Effect, Hardware, Outcome,
-    Urgency, Verb, VerbError, owner,
+    Call, Cancellation, Confirmed, Contact, Context, Device, DeviceError, DeviceHandle, Effect, Hardware,
+    Outcome, Urgency, Verb, VerbError, owner,
 };
 use crate::protocol::PrivateKey;
 use crate::protocol::model::{ProcessSpec, Runtime, RuntimeState};
@@ -51,6 +51,8 @@ struct Bench {
     disk: SimulatedDisk,
     contact: Contact,
     odd: Arc<Mutex<OddLog>>,
+    /// How long the odd device takes to be made safe.
+    odd_takes: Duration,
 }
 
 impl Bench {
@@ -87,6 +89,7 @@ impl Bench {
             disk: SimulatedDisk::new(7),
             contact: Contact::new(BootTime::default()),
             odd: Arc::default(),
+            odd_takes: Duration::from_millis(400),
         }
     }
 
@@ -111,7 +114,7 @@ impl Bench {
         vec![
             owner::spawn(Box::new(lamp), self.clock.clone()),
             owner::spawn(
-                Box::new(Odd::new(self.odd.clone(), self.clock.clone())),
+                Box::new(Odd::new(self.odd.clone(), self.odd_takes, self.clock.clone())),
                 self.clock.clone(),
             ),
         ]
@@ -228,23 +231,29 @@ fn at(seconds: f64) -> BootTime {
 struct OddLog {
     began: Vec<BootTime>,
     safe: Vec<BootTime>,
+    /// What its verbs were told when they asked whether they are still wanted.
+    confirmed: Vec<Confirmed>,
 }
 
 /// A device for what no real one does on purpose: hangs, fails at once, takes long to be safe.
 struct Odd {
     verbs: Vec<Verb>,
     log: Arc<Mutex<OddLog>>,
+    takes: Duration,
     clock: Arc<TestClock>,
 }
 
 impl Odd {
-    fn new(log: Arc<Mutex<OddLog>>, clock: Arc<TestClock>) -> Self {
+    fn new(log: Arc<Mutex<OddLog>>, takes: Duration, clock: Arc<TestClock>) -> Self {
         let verb = |name: &'static str, effect| Verb {
             name: name.into(),
             usage: "".into(),
             help: "".into(),
             effect,
-            urgency: Urgency::Work,
+            urgency: match name {
+                "rescue" => Urgency::Preempt,
+                _ => Urgency::Work,
+            },
             max_time: Duration::from_secs(600),
         };
         Odd {
@@ -253,8 +262,11 @@ impl Odd {
                 verb("set", Effect::Set),
                 verb("once", Effect::Once),
                 verb("fail", Effect::Set),
+                verb("steps", Effect::Once),
+                verb("rescue", Effect::Set),
             ],
             log,
+            takes,
             clock,
         }
     }
@@ -275,7 +287,7 @@ impl Device for Odd {
     }
 
     fn time_to_safe(&self) -> Duration {
-        Duration::from_millis(500)
+        self.takes + Duration::from_millis(100)
     }
 
     async fn perform(&mut self, call: &Call, context: &Context) -> Result<Outcome, VerbError> {
@@ -283,13 +295,27 @@ impl Device for Odd {
         if call.verb == "fail" {
             return Err(DeviceError::Gone { device: "odd".into() }.into());
         }
+        if call.verb == "rescue" {
+            return Ok(Outcome::new());
+        }
+        if call.verb == "steps" {
+            // The second step is only taken for somebody.
+            context.sleep(Duration::from_secs(2)).await?;
+            let confirmed = context.confirm().await;
+            self.log.lock().unwrap().confirmed.push(confirmed.clone());
+            return match confirmed {
+                Confirmed::Until(_) => Ok(Outcome::new()),
+                Confirmed::NotOurs(reason) => Err(VerbError::Cancelled { reason }),
+                Confirmed::Unclear => Err(VerbError::LeaseOver),
+            };
+        }
         // Ends only when it is stopped.
         context.sleep(Duration::from_secs(100_000)).await?;
         Ok(Outcome::new())
     }
 
     async fn make_safe(&mut self) -> Result<(), DeviceError> {
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(self.takes).await;
         self.log.lock().unwrap().safe.push(self.clock.now());
         Ok(())
     }

@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use super::*;
 use crate::clock::{Clock, TestClock};
 use crate::device::builtin::Sleep;
-use crate::device::{Call, Context, Device, DeviceError, Effect, Outcome, Urgency, Verb, VerbError, owner};
+use crate::device::{
+    Call, Context, Device, DeviceError, Effect, Live, Outcome, Urgency, Verb, VerbError, owner,
+};
 
 fn at(millis: u64) -> BootTime {
     BootTime::from_nanos(millis * 1_000_000)
@@ -75,6 +77,10 @@ impl Device for Odd {
         self.safe_takes
     }
 
+    fn live(&self) -> Option<Arc<dyn Live>> {
+        Some(Arc::new(Idle))
+    }
+
     async fn perform(&mut self, call: &Call, _context: &Context) -> Result<Outcome, VerbError> {
         if call.verb == "long" {
             // Deaf to everything for twenty minutes.
@@ -88,6 +94,15 @@ impl Device for Odd {
     async fn make_safe(&mut self) -> Result<(), DeviceError> {
         tokio::time::sleep(self.safe_takes).await;
         Ok(())
+    }
+}
+
+/// What the odd device does by itself.
+struct Idle;
+
+impl Live for Idle {
+    fn under_way(&self) -> Option<String> {
+        Some("ticking over".to_owned())
     }
 }
 
@@ -173,6 +188,8 @@ async fn a_verb_of_twenty_minutes_and_a_slow_way_to_safety_do_not_trip_it() {
     let context = Context::new(clock.clone());
     let verb = tokio::spawn(async move { working.perform(Call::new("long"), context).await });
     assert_eq!(bench.fed_until(1199).await, 40);
+    let line = bench.health.line();
+    assert!(line.ends_with("; odd is ticking over"), "{line}");
     assert!(odd.is_busy());
     assert!(verb.await.unwrap().is_err());
     // The device was made safe after it, which took ten minutes more.

@@ -101,6 +101,8 @@ pub struct Worker {
     trouble: Trouble,
     /// What a former life did not live to end, and the server must be asked about.
     interrupted: Vec<journal::Begun>,
+    /// The same, whose devices have been made safe meanwhile.
+    recovered: recovery::Recovered,
     loaded: bool,
 }
 
@@ -147,6 +149,7 @@ impl Worker {
             clock_again_at: now,
             trouble: Trouble::default(),
             interrupted: Vec::new(),
+            recovered: recovery::Recovered::default(),
             loaded: false,
             settings,
         }
@@ -239,6 +242,7 @@ impl Worker {
         while let Some(job) = self.jobs.try_join_next() {
             log_lost_job(job);
         }
+        self.take_up_recovered();
         if !self.interrupted.is_empty() {
             return self.ask_about_interrupted().await;
         }
@@ -567,7 +571,7 @@ impl Worker {
         fence::refusal(process, verb, &function.rules, self.caller().id())
             .map_err(|rejection| refused(RefusalReason::from(&rejection), rejection.to_string()))?;
         if let Some(lease) = lease {
-            let end = lease.effective_end(function.device.time_to_safe());
+            let end = lease.effective_end(fence::time_to_safe(verb, function.device.time_to_safe()));
             if self.clock.now() >= end {
                 return Err(NotBegun::Over(
                     RefusalReason::NoTime,

@@ -1,16 +1,32 @@
 //! What a former life of the agent left: results to be told, and attempts that a crash interrupted (docs/fence.md, 5).
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Turn, Worker};
-use crate::agent::answers;
-use crate::agent::fence::{Interrupted, Lease, Seen, Verdict, after_a_crash, lease_length};
+use crate::agent::fence::{Close, Interrupted, Lease, Seen, Verdict, after_a_crash, lease_length};
 use crate::agent::journal;
-use crate::agent::lane::End;
+use crate::agent::lane::{End, Lane};
+use crate::agent::{answers, delivery};
 use crate::clock::BootTime;
-use crate::device::Effect;
+use crate::device::command::Pool;
+use crate::device::{DeviceError, Effect};
 use crate::protocol::Refusal;
 use crate::protocol::model::Process;
+
+/// Attempts of a former life whose devices are safe again, and about which the server is to be asked.
+#[derive(Clone, Default)]
+pub(super) struct Recovered(Arc<Mutex<Vec<journal::Begun>>>);
+
+impl Recovered {
+    fn add(&self, begun: journal::Begun) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(begun);
+    }
+
+    fn take(&self) -> Vec<journal::Begun> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl Worker {
     /// Takes over what a former life left: results to be told, and attempts that a crash interrupted.
@@ -38,63 +54,73 @@ impl Worker {
         for begun in unfinished {
             tracing::warn!(attempt = %begun.attempt, device = begun.device, verb = begun.verb, "was interrupted");
             self.lane.began(&begun.attempt);
-            if begun.effect != Effect::Read {
-                self.make_safe(&begun.device).await;
+            match self.device(&begun).filter(|_| begun.effect != Effect::Read) {
+                Some(device) => self.recover(begun, device),
+                None => self.take_up(begun, None).await,
             }
-            self.take_up(begun, None).await;
         }
     }
 
-    /// Devices are opened safe; this is for those that a former life left on its way.
-    async fn make_safe(&self, device: &str) {
+    /// The device that an attempt of a former life was about, if there is one of that name still.
+    fn device(&self, begun: &journal::Begun) -> Option<Pool> {
         let registry = self.registry.current();
         let mut devices = registry.devices().iter();
-        if let Some(device) = devices.find(|handle| handle.name() == device)
-            && let Err(error) = device.make_safe().await
-        {
-            tracing::error!(device = device.name(), %error, "not safe after a crash");
-        }
+        devices.find(|device| device.name() == begun.device).cloned()
+    }
+
+    /// Makes a device safe that a former life left on its way, and then ends the attempt or has the server asked. Devices are
+    /// opened safe; but one that flies may take its time, and nobody else shall wait for it.
+    fn recover(&mut self, begun: journal::Begun, device: Pool) {
+        let (lane, recovered, stop) = (self.lane.clone(), self.recovered.clone(), self.cancel.clone());
+        // From this moment on: work must not get at it first.
+        let reserved: Vec<_> = device
+            .handles()
+            .iter()
+            .filter_map(|handle| handle.reserve("being made safe after a crash").ok())
+            .collect();
+        self.jobs.spawn(async move {
+            let fault = tokio::select! {
+                biased;
+                safe = device.make_safe() => safe.err(),
+                // The next life takes it up again; the device is stopped as all are.
+                _ = stop.cancelled() => return,
+            };
+            if let Some(error) = &fault {
+                tracing::error!(device = device.name(), %error, "not safe after a crash");
+            }
+            drop(reserved);
+            match judge(&lane, &begun, None) {
+                Interrupted::Over(verdict) => {
+                    let verdict = match fault {
+                        Some(error) => with_fault(verdict, &error),
+                        None => verdict,
+                    };
+                    end_interrupted(&lane, begun, verdict).await;
+                }
+                Interrupted::Ask | Interrupted::Again => {
+                    recovered.add(begun);
+                    lane.nudge();
+                }
+            }
+        });
+    }
+
+    /// Has the server asked about those whose devices were made safe meanwhile.
+    pub(super) fn take_up_recovered(&mut self) {
+        self.interrupted.append(&mut self.recovered.take());
     }
 
     /// Takes up an attempt that a crash interrupted; what the server said of it, if it was asked.
     async fn take_up(&mut self, begun: journal::Begun, seen: Option<(Seen, Option<Process>)>) {
         let (seen, process) = seen.unzip();
-        let this_boot = self.lane.shared.is_this_boot(&begun.at);
-        let now = self.clock.now();
-        let next = after_a_crash(
-            begun.effect,
-            begun.beginning,
-            begun.lease_end,
-            this_boot,
-            seen,
-            now,
-        );
-        match next {
+        match judge(&self.lane, &begun, seen) {
             Interrupted::Ask => self.interrupted.push(begun),
             Interrupted::Again => match process.flatten() {
                 Some(process) => self.begin_again(begun, process).await,
                 None => self.interrupted.push(begun),
             },
-            Interrupted::Over(verdict) => self.end_interrupted(begun, verdict).await,
+            Interrupted::Over(verdict) => end_interrupted(&self.lane, begun, verdict).await,
         }
-    }
-
-    async fn end_interrupted(&self, begun: journal::Begun, verdict: Verdict) {
-        let end = End {
-            lease: begun.lease_end.map(|end| self.old_lease(&begun, end)),
-            attempt: begun.attempt,
-            attributes: Vec::new(),
-            verdict,
-            begun: true,
-        };
-        self.lane.ended(end).await;
-    }
-
-    /// The lease of a former life, as far as ends are concerned: over, if that was in another boot.
-    fn old_lease(&self, begun: &journal::Begun, end: BootTime) -> Lease {
-        let this_boot = self.lane.shared.is_this_boot(&begun.at);
-        let end = if this_boot { end } else { BootTime::default() };
-        Lease::new(end, Duration::ZERO)
     }
 
     async fn begin_again(&mut self, begun: journal::Begun, process: Process) {
@@ -108,7 +134,7 @@ impl Worker {
                 self.start(process, begun.attempt, function.clone(), Some(lease));
             }
             // The configuration was changed meanwhile.
-            _ => self.end_interrupted(begun, Verdict::Leave).await,
+            _ => end_interrupted(&self.lane, begun, Verdict::Leave).await,
         }
     }
 
@@ -133,4 +159,45 @@ impl Worker {
             _ => Turn::On,
         }
     }
+}
+
+/// What is to be done about an attempt that a crash interrupted; what the server said of it, if it was asked.
+fn judge(lane: &Lane, begun: &journal::Begun, seen: Option<Seen>) -> Interrupted {
+    let this_boot = lane.shared.is_this_boot(&begun.at);
+    after_a_crash(
+        begun.effect,
+        begun.beginning,
+        begun.lease_end,
+        this_boot,
+        seen,
+        lane.clock.now(),
+    )
+}
+
+/// The end of an attempt whose device could not be made safe: whoever submitted it is to know.
+fn with_fault(verdict: Verdict, fault: &DeviceError) -> Verdict {
+    match verdict {
+        Verdict::Close(Close::Failed(_)) => Verdict::Close(Close::Failed(delivery::storable(&format!(
+            "interrupted: the agent crashed or lost its power while it ran, and afterwards: {fault}"
+        )))),
+        other => other,
+    }
+}
+
+async fn end_interrupted(lane: &Lane, begun: journal::Begun, verdict: Verdict) {
+    let end = End {
+        lease: begun.lease_end.map(|end| old_lease(lane, &begun, end)),
+        attempt: begun.attempt,
+        attributes: Vec::new(),
+        verdict,
+        begun: true,
+    };
+    lane.ended(end).await;
+}
+
+/// The lease of a former life, as far as ends are concerned: over, if that was in another boot.
+fn old_lease(lane: &Lane, begun: &journal::Begun, end: BootTime) -> Lease {
+    let this_boot = lane.shared.is_this_boot(&begun.at);
+    let end = if this_boot { end } else { BootTime::default() };
+    Lease::new(end, Duration::ZERO)
 }

@@ -5,6 +5,7 @@ mod keys;
 mod operator;
 mod process;
 mod runtime;
+mod vehicle;
 
 use clap::CommandFactory;
 
@@ -19,6 +20,7 @@ pub use keys::keys;
 pub use operator::operator;
 pub use process::{get, prepared, ps, run, submit};
 pub use runtime::runtime;
+pub use vehicle::vehicle;
 
 /// What a command has at hand.
 pub struct Context<'a> {

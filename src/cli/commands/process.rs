@@ -1,5 +1,6 @@
 //! `outpost submit`, `run`, `get` and `ps`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use super::Context;
 use super::runtime::{candidates, named};
 use crate::cli::args::{CONTROL_WAIT_TIME, DEFAULT_WAIT_TIME, Get, Ps, Run, State, Submit, Waiting};
+use crate::cli::environment::Variable;
 use crate::cli::error::{CliError, DONE, PROCESS_FAILED};
 use crate::cli::show::{self, Names, short};
 use crate::cli::submission::{self, How, SubmitError};
@@ -18,7 +20,7 @@ use crate::protocol::control;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::identity::ID_LENGTH;
 use crate::protocol::model::{
-    Conditions, Process, ProcessSpec, ProcessState, Runtime, RuntimeState, UNLIMITED,
+    AttributeKind, Conditions, Process, ProcessSpec, ProcessState, Runtime, RuntimeState, UNLIMITED,
 };
 use crate::protocol::request::MAX_COUNT;
 
@@ -37,6 +39,7 @@ pub async fn submit(submit: Submit, context: &mut Context<'_>) -> Result<u8, Cli
     let caller = context.settings.as_operator()?;
     let colony = context.settings.colony()?;
     let mut spec = prepared(spec, &colony);
+    spec.env.extend(environment(submit.env)?);
     let runtimes = if submit.runtime.is_empty() {
         Vec::new()
     } else {
@@ -85,7 +88,7 @@ pub async fn run(run: Run, context: &mut Context<'_>) -> Result<u8, CliError> {
             runtime_type: run.runtime_type.unwrap_or_default(),
             ..Conditions::default()
         },
-        env: run.env.into_iter().collect(),
+        env: environment(run.env)?,
         ..ProcessSpec::default()
     };
     let runtimes = if run.runtime.is_some() || for_control {
@@ -189,10 +192,48 @@ pub async fn get(get: Get, context: &mut Context<'_>) -> Result<u8, CliError> {
         return conclude(&caller, Shown::One(Box::new(process)), waiting, context).await;
     }
     let process = caller.get_process(&id).await?.value;
+    if let Some(name) = get.attribute {
+        let value = attribute(&process, &name)?;
+        if context.json {
+            context.console.line(serde_json::Value::from(value));
+        } else {
+            context.console.bytes(value.as_bytes());
+        }
+        return Ok(DONE);
+    }
     let names = names(&caller, context).await;
     let text = show::process(&process, &names);
     context.answer(&Answer::Process(Box::new(process)), || text);
     Ok(DONE)
+}
+
+/// The value of a process's attribute of that name; what the function told counts before what it was given.
+fn attribute<'a>(process: &'a Process, name: &str) -> Result<&'a str, CliError> {
+    let named = || {
+        process
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.key == name)
+    };
+    let told = named().find(|attribute| attribute.kind == AttributeKind::Out);
+    let found = told.or_else(|| named().next());
+    found.map(|attribute| attribute.value.as_str()).ok_or_else(|| {
+        let names: BTreeSet<&str> = process
+            .attributes
+            .iter()
+            .map(|attribute| attribute.key.as_str())
+            .collect();
+        CliError::usage(match names.is_empty() {
+            true => format!(
+                "the process has no attributes (it is {})",
+                show::state(process.state)
+            ),
+            false => format!(
+                "the process has no attribute {name:?}; it has: {}",
+                names.into_iter().map(printable).collect::<Vec<_>>().join(", ")
+            ),
+        })
+    })
 }
 
 /// `outpost ps`
@@ -216,6 +257,11 @@ pub async fn ps(ps: Ps, context: &mut Context<'_>) -> Result<u8, CliError> {
     let text = show::processes(&processes, &names);
     context.answer(&Answer::Processes(processes), || text);
     Ok(DONE)
+}
+
+/// Names and values; files are read.
+fn environment(variables: Vec<Variable>) -> Result<BTreeMap<String, String>, CliError> {
+    variables.into_iter().map(Variable::read).collect()
 }
 
 /// Reads a spec from a file, or from standard input for `-`; and what in it nobody will read.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::geo::{BadPolygon, Polygon, Position};
+use super::link::{Address, AddressError};
 use super::plan::{Limits, Performance};
 use super::wire::Node;
 use crate::device::duration::{Span, format_duration};
+use crate::device::hours::DailyHours;
 
-/// What most autopilots have on their telemetry ports.
-const DEFAULT_BAUD: u32 = 57_600;
 /// The system id that ArduPilot's link-loss failsafe listens to unless it is told otherwise (MAV_GCS_SYSID).
 const DEFAULT_SYSTEM: u8 = 255;
 /// MAV_COMP_ID_ONBOARD_COMPUTER.
@@ -47,10 +47,9 @@ pub enum OnLostServer {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "DroneTable")]
 pub struct DroneSettings {
-    /// `port`: a serial port, `tcp:HOST:PORT` or `udp:HOST:PORT`.
-    pub port: String,
-    /// `baud`: bits per second of a serial port.
-    pub baud: u32,
+    /// `port`: a serial port, `tcp:HOST:PORT`, `udp:HOST:PORT` or `udpout:HOST:PORT`; `baud`: bits per second of a serial
+    /// port.
+    pub address: Address,
     /// `system_id` and `component_id`: who we are.
     pub us: Node,
     /// `vehicle_system_id` and `vehicle_component_id`: who the autopilot is.
@@ -78,6 +77,8 @@ pub struct DroneSettings {
     pub lost_after: Duration,
     /// `max_time`: the longest flight, lease or not.
     pub max_time: Duration,
+    /// `allowed_hours`: when it may be flown; refused while the clock is not synchronised.
+    pub allowed_hours: Option<DailyHours>,
 }
 
 /// Why the settings of a drone can't be used.
@@ -95,6 +96,9 @@ pub enum DroneSettingsError {
         /// The most that is allowed.
         most: String,
     },
+    /// Its port.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// A corner of the fence.
     #[error("fence: corner {0} is no position: write [latitude, longitude] in degrees")]
     Corner(usize),
@@ -138,6 +142,7 @@ struct DroneTable {
     on_lost_server: OnLostServer,
     lost_after: Option<Span>,
     max_time: Option<Span>,
+    allowed_hours: Option<DailyHours>,
 }
 
 /// A number within its range, or the default.
@@ -198,8 +203,7 @@ impl TryFrom<DroneTable> for DroneSettings {
         let max_altitude = number("max_altitude", table.max_altitude, 50.0, 2.0, 1_000.0)?;
         let max_speed = number("max_speed", table.max_speed, 10.0, 0.5, 30.0)?;
         Ok(DroneSettings {
-            port: table.port,
-            baud: table.baud.unwrap_or(DEFAULT_BAUD),
+            address: Address::parse(&table.port, table.baud)?,
             us,
             vehicle,
             signing_key: table.signing_key,
@@ -235,6 +239,7 @@ impl TryFrom<DroneTable> for DroneSettings {
             failsafes: table.failsafes,
             on_lost_server: table.on_lost_server,
             lost_after: span("lost_after", table.lost_after, 30, 12, 24 * 3_600)?,
+            allowed_hours: table.allowed_hours,
             max_time: span("max_time", table.max_time, 30 * 60, 30, 24 * 3_600)?,
         })
     }
@@ -265,10 +270,8 @@ mod tests {
     #[test]
     fn defaults_are_careful() {
         let drone = read("port = \"/dev/ttyACM0\"").unwrap();
-        assert_eq!(
-            (drone.baud, drone.us.system, drone.us.component),
-            (57_600, 255, 191)
-        );
+        assert_eq!(drone.address, Address::parse("/dev/ttyACM0", None).unwrap());
+        assert_eq!((drone.us.system, drone.us.component), (255, 191));
         assert_eq!((drone.vehicle.system, drone.vehicle.component), (1, 1));
         assert_eq!(
             (drone.limits.max_altitude, drone.limits.max_distance),
@@ -315,6 +318,8 @@ mod tests {
                 "its sides 1 and 3 cross",
             ),
             ("failsafes = \"off\"", "`require`"),
+            ("allowed_hours = \"all day\"", "says no hours of a day"),
+            ("baud = 300", "baud = 300 must be from 1200"),
             ("max_hight = 3", "`max_altitude`"),
         ] {
             let error = read(&format!("port = \"/dev/ttyACM0\"\n{keys}")).unwrap_err();

@@ -1,12 +1,16 @@
-//! A lamp, or whatever else a GPIO line switches: a relay, a valve, a fan.
+//! A lamp, or whatever else a GPIO line switches: a relay, a valve, a fan. On a PWM channel it can be dimmed.
 //!
 //! | verb | effect | urgency | outcome |
 //! | --- | --- | --- | --- |
 //! | `on` | set | work | `state` |
 //! | `off` | set | preempt: stops a pulse | `state` |
+//! | `dim <percent>` | set | work | `state`, `percent` |
 //! | `toggle` | once | work | `state` |
 //! | `pulse <duration>` | once | work | `state`, `on_seconds` |
 //! | `state` | read | query: beside a pulse | `state` |
+//!
+//! `dim` is there on a PWM channel alone, and there `percent` is told wherever `state` is. 0 is off; everything above counts as
+//! on for all rules. `on`, `toggle` and `pulse` switch on as strong as the last `dim` since the start, else with 100.
 //!
 //! `state` is `on` or `off` as read back from the line; a line that does not follow is an error. A pulse
 //! switches on, waits on this device's own clock and switches off, whatever the level was before. Everything else
@@ -23,13 +27,17 @@ pub use self::settings::{LampSettings, LampSettingsError};
 use self::settings::{SHORTEST_PULSE, longest_pulse};
 use super::duration::{format_duration, format_seconds, parse_duration};
 use super::gpio::Level;
-use super::output::{Output, Wire};
+use super::output::{Output, Reading, Wire};
+use super::pwm::Percent;
 use super::{
     Call, Context, Device, DeviceError, Effect, Hardware, Outcome, Probe, Urgency, Verb, VerbError, output,
 };
 
 /// How long switching may take, once it may begin; in truth microseconds, or as long as a contact takes.
 const SWITCH_TIME: Duration = Duration::from_secs(5);
+
+/// The verb that only a PWM channel has.
+const DIM: &str = "dim";
 
 /// A lamp whose line is ours.
 pub struct Lamp {
@@ -54,12 +62,23 @@ impl Lamp {
     }
 
     fn state(&self) -> Result<Outcome, VerbError> {
-        Ok(state(self.output.wire().get()?))
+        Ok(state(self.output.wire().read()?))
     }
 
     async fn switch(&mut self, level: Level, context: &Context) -> Result<Outcome, VerbError> {
         self.output.switch(level, context).await?;
-        Ok(state(level))
+        Ok(self.verified(level))
+    }
+
+    async fn dim(&mut self, percent: Percent, context: &Context) -> Result<Outcome, VerbError> {
+        self.output.dim(percent, context).await?;
+        Ok(self.verified(percent.level()))
+    }
+
+    /// What it was just driven to and read back as.
+    fn verified(&self, level: Level) -> Outcome {
+        let percent = self.output.driven();
+        state(Reading { level, percent })
     }
 
     async fn pulse(&mut self, span: Duration, context: &Context) -> Result<Outcome, VerbError> {
@@ -90,8 +109,12 @@ impl Lamp {
     }
 }
 
-fn state(level: Level) -> Outcome {
-    Outcome::new().with("state", level.to_string())
+fn state(reading: Reading) -> Outcome {
+    let outcome = Outcome::new().with("state", reading.level.to_string());
+    match reading.percent {
+        Some(percent) => outcome.with("percent", percent.to_string()),
+        None => outcome,
+    }
 }
 
 fn state_verb() -> Verb {
@@ -117,7 +140,7 @@ fn verbs(settings: &LampSettings) -> Vec<Verb> {
         max_time,
     };
     let max_pulse = longest_pulse(settings);
-    vec![
+    let mut verbs = vec![
         switch("on", "Switches on.", Effect::Set, Urgency::Work, on_time),
         switch(output::OFF, "Switches off; stops a pulse.", Effect::Set, Urgency::Preempt, SWITCH_TIME),
         switch("toggle", "Switches off if it is on, else on.", Effect::Once, Urgency::Work, on_time),
@@ -134,7 +157,20 @@ fn verbs(settings: &LampSettings) -> Vec<Verb> {
             max_time: max_pulse + on_time,
         },
         state_verb(),
-    ]
+    ];
+    if settings.output.drive.pwm().is_some() {
+        verbs.push(Verb {
+            usage: "<percent>".into(),
+            ..switch(
+                DIM,
+                "Sets how bright it is, from 0 (off) to 100; later switching on makes it so bright again.",
+                Effect::Set,
+                Urgency::Work,
+                on_time,
+            )
+        });
+    }
+    verbs
 }
 
 #[async_trait]
@@ -180,6 +216,12 @@ impl Device for Lamp {
             let span = self.pulse_span(verb, text)?;
             return self.pulse(span, context).await;
         }
+        if &*verb.name == DIM {
+            let [text] = call.exactly::<1>(&self.name, verb)?;
+            let percent = Percent::parse(text);
+            let percent = percent.map_err(|error| verb.usage_error(&self.name, error.to_string()))?;
+            return self.dim(percent, context).await;
+        }
         let [] = call.exactly::<0>(&self.name, verb)?;
         match call.verb.as_str() {
             "on" => self.switch(Level::On, context).await,
@@ -219,10 +261,12 @@ struct LampProbe {
 impl Probe for LampProbe {
     async fn query(&self, call: &Call, _context: &Context) -> Result<Outcome, VerbError> {
         let [] = call.exactly::<0>(self.wire.device(), &self.verb)?;
-        Ok(state(self.wire.get()?))
+        Ok(state(self.wire.read()?))
     }
 }
 
+#[cfg(test)]
+mod dim_tests;
 #[cfg(test)]
 mod rules_tests;
 #[cfg(test)]

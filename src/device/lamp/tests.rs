@@ -1,6 +1,7 @@
 use super::*;
 use crate::clock::{Clock, TestClock};
 use crate::device::gpio::{LineFault, LineSpec, Physical, SimulatedBoard};
+use crate::device::output::Drive;
 use crate::device::output::settings::OnStart;
 use crate::device::owner::{self, DeviceHandle};
 
@@ -78,7 +79,10 @@ async fn on_off_and_toggle_report_what_was_read_back() {
 #[tokio::test(start_paused = true)]
 async fn active_low_and_the_level_of_the_start_reach_the_line() {
     let bench = bench_with(|settings| {
-        settings.output.line.active_low = true;
+        settings.output.drive = Drive::Line(LineSpec {
+            active_low: true,
+            ..LineSpec::named("GPIO17")
+        });
         settings.output.on_start = OnStart::On;
     });
     assert_eq!(bench.board.physical("GPIO17"), Some(Physical::Low));

@@ -6,6 +6,7 @@
 //! followed, and that is looked at next time.
 
 pub mod check;
+mod driver;
 mod error;
 pub mod interlock;
 mod memory;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use check::{BadOutputs, check_outputs};
+pub use driver::{Drive, DriveError, Driver, Reading};
 pub use error::OutputError;
 pub use interlock::Interlocks;
 pub use settings::{OutputSettings, OutputTable};
@@ -30,6 +32,7 @@ use self::wire::Feedback;
 use super::contact::Contact;
 use super::duration::format_duration;
 use super::gpio::Level;
+use super::pwm::Percent;
 use super::{Context, DeviceError, Hardware, VerbError};
 use crate::clock::{BootTime, SharedClock};
 
@@ -52,6 +55,12 @@ pub struct Output {
     contact: Contact,
     memory: Option<Memory>,
     clock: SharedClock,
+    /// How strong it is while it is on, as far as that can be told.
+    strength: Percent,
+    /// Whether it can be told.
+    dims: bool,
+    /// What was last asked for with [`Output::dim`]: for whoever then only switches on.
+    dimmed: Percent,
     /// The line was driven and nobody has looked yet whether it followed.
     unverified: bool,
     /// The feedback once differed; stays until the agent starts again.
@@ -81,10 +90,6 @@ impl Output {
         settings: &OutputSettings,
         hardware: &Hardware,
     ) -> Result<Self, DeviceError> {
-        let gpio = hardware.gpio.as_deref().ok_or_else(|| DeviceError::NoGpio {
-            device: device.to_owned(),
-            kind,
-        })?;
         let clock = hardware.clock.clone();
         let memory = match (settings.on_start, &hardware.state_dir) {
             (OnStart::Last, Some(folder)) => Memory::open(folder, device, clock.boot_id())
@@ -92,18 +97,18 @@ impl Output {
                 .ok(),
             _ => None,
         };
-        let start = match settings.on_start {
-            OnStart::Safe => Wish::Safe,
-            OnStart::On => Wish::Be(Level::On),
-            OnStart::Off => Wish::Be(Level::Off),
-            OnStart::Last => memory
-                .as_ref()
-                .and_then(Memory::last)
-                .map_or(Wish::Safe, Wish::Be),
+        let last = memory.as_ref().and_then(Memory::last);
+        let (start, mut strength) = match settings.on_start {
+            OnStart::Safe => (Wish::Safe, Percent::FULL),
+            OnStart::On => (Wish::Be(Level::On), Percent::FULL),
+            OnStart::Off => (Wish::Be(Level::Off), Percent::FULL),
+            OnStart::Last => last.map_or((Wish::Safe, Percent::FULL), |(level, strength)| {
+                (Wish::Be(level), strength)
+            }),
         };
         let feedback = settings.feedback.as_ref();
         let feedback = feedback
-            .map(|feedback| Feedback::open(device, feedback, gpio))
+            .map(|feedback| Feedback::open(device, kind, feedback, hardware))
             .transpose()?;
         let now = clock.now();
         let mut policy = Policy::new(settings.rules(), start, now);
@@ -119,18 +124,17 @@ impl Output {
         };
         let level = policy.decide(now, seen.heard, standing).level;
         policy.driven(level, now);
-        let line = gpio
-            .request_output(&settings.line, level, &format!("outpost:{device}"))
-            .map_err(|cause| DeviceError::Gpio {
-                device: device.to_owned(),
-                action: format!("take line {}", settings.line),
-                cause,
-            })?;
-        tracing::info!(device, line = line.describe(), %level, backend = gpio.name(), "{kind} opened");
-        let wire = Arc::new(Wire::new(device, line));
+        if policy.is_lost() {
+            strength = Percent::FULL;
+        }
+        let driver = hardware.drive(device, kind, &settings.drive, level, strength)?;
+        let backend = hardware.backend_of(&settings.drive);
+        tracing::info!(device, line = driver.describe(), %level, backend, "{kind} opened");
+        let wire = Arc::new(Wire::new(device, kind, driver));
         // A line that cannot be read is found out now rather than at the first command. One that reads
         // differently may only be slow, and so may its contact; tending it will tell.
-        let followed = wire.get()? == level && feedback.as_ref().is_none_or(|feedback| feedback.is(level));
+        let followed =
+            wire.read()?.is(level, strength) && feedback.as_ref().is_none_or(|feedback| feedback.is(level));
         let group = hardware.interlocks.join(device, settings);
         if let Some(group) = group.as_ref().filter(|_| followed) {
             group.release(clock.now());
@@ -145,6 +149,9 @@ impl Output {
             contact: hardware.contact.clone(),
             memory,
             clock,
+            strength,
+            dims: settings.drive.pwm().is_some(),
+            dimmed: strength,
             unverified: !followed,
             latched: None,
             safe_again_at: None,
@@ -168,6 +175,34 @@ impl Output {
     /// # Errors
     /// The verb has to stop, the rules say otherwise ([`VerbError::Overruled`]), or the line does not follow.
     pub async fn switch(&mut self, level: Level, context: &Context) -> Result<BootTime, VerbError> {
+        self.switch_to(level, self.dimmed, context).await
+    }
+
+    /// The same, with how strong it is from now on while a verb has it on; 0 is off.
+    ///
+    /// # Errors
+    /// As [`Output::switch`].
+    pub async fn dim(&mut self, percent: Percent, context: &Context) -> Result<(), VerbError> {
+        if percent == Percent::NONE {
+            return self.switch(Level::Off, context).await.map(drop);
+        }
+        self.switch_to(Level::On, percent, context).await?;
+        self.dimmed = percent;
+        Ok(())
+    }
+
+    /// How strong it was driven, off being 0; `None` where there is nothing between off and on.
+    pub fn driven(&self) -> Option<Percent> {
+        self.dims
+            .then(|| driver::share(self.policy.level(), self.strength))
+    }
+
+    async fn switch_to(
+        &mut self,
+        level: Level,
+        strength: Percent,
+        context: &Context,
+    ) -> Result<BootTime, VerbError> {
         context.check()?;
         self.step(false)?;
         if self.unverified {
@@ -176,8 +211,9 @@ impl Output {
         if self.policy.is_lost() {
             return Err(self.lost());
         }
-        let before = self.policy.wish();
+        let before = (self.policy.wish(), self.strength);
         self.policy.ask(Wish::Be(level));
+        self.strength = strength;
         loop {
             let decision = self.step(true)?;
             let at = self.seen.now;
@@ -189,7 +225,8 @@ impl Output {
                 return Ok(at);
             }
             if decision.hold != Some(Hold::Time) {
-                self.policy.ask(before);
+                self.policy.ask(before.0);
+                self.strength = before.1;
                 return Err(self.overruled(self.held_by()));
             }
             self.wait(&decision, None, context).await?;
@@ -250,6 +287,7 @@ impl Output {
     /// It is not there.
     pub async fn make_safe(&mut self) -> Result<(), DeviceError> {
         self.policy.ask(Wish::Safe);
+        self.strength = Percent::FULL;
         self.safe_again_at = Some(self.clock.now() + SAFE_AGAIN);
         self.step(true)?;
         self.verify().await?;
@@ -271,6 +309,7 @@ impl Output {
             OnStop::Off => Level::Off,
         };
         self.policy.ask(Wish::Be(level));
+        self.strength = Percent::FULL;
         let deadline = self.clock.now() + STOP_WAIT;
         loop {
             let decision = self.step(true)?;
@@ -300,7 +339,13 @@ impl Output {
                 .map_or(Standing::Free, |group| group.standing(now));
             let heard = self.contact.last();
             self.seen = Seen { now, heard, standing };
+            let was_lost = self.policy.is_lost();
             let decision = self.policy.decide(now, heard, standing);
+            if self.policy.is_lost() && !was_lost && self.strength != Percent::FULL {
+                // What the loss asks for is on or off, and no dimmer than that.
+                self.strength = Percent::FULL;
+                again = true;
+            }
             if decision.level == self.policy.level() && !again {
                 return Ok(decision);
             }
@@ -313,7 +358,7 @@ impl Output {
                 self.policy.driven(Level::On, now);
             }
             self.unverified = true;
-            self.wire.set(decision.level)?;
+            self.wire.set(decision.level, self.strength)?;
             if decision.level == Level::Off {
                 self.policy.driven(Level::Off, self.clock.now());
             }
@@ -322,8 +367,9 @@ impl Output {
     }
 
     fn remember(&mut self) {
-        let level = self.policy.level();
-        let noted = self.memory.as_mut().map_or(Ok(()), |memory| memory.note(level));
+        let (level, strength) = (self.policy.level(), self.strength);
+        let noted = self.memory.as_mut();
+        let noted = noted.map_or(Ok(()), |memory| memory.note(level, strength));
         if let Err(error) = noted {
             tracing::warn!(device = self.device, %error, "its last level can't be kept any more");
             self.memory = None;
@@ -333,7 +379,7 @@ impl Output {
     /// Looks whether the line and its contact are what was driven. What is surely off gives its group back.
     async fn verify(&mut self) -> Result<(), DeviceError> {
         let level = self.policy.level();
-        self.wire.verify(level, &self.clock).await?;
+        self.wire.verify(level, self.strength, &self.clock).await?;
         if let Some(feedback) = &self.feedback
             && let Err(error) = feedback.verify(level, &*self.clock).await
         {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::driver::Drive;
 use super::policy::{Rules, Wish};
 use crate::device::duration::{Span, format_duration};
 use crate::device::gpio::{Level, LineSpec, LineSpecError, text_or_number};
+use crate::device::pwm::{PwmSpec, PwmSpecError, PwmTable};
 
 /// When the server counts as lost unless `lost_after` says otherwise; more than two of the longest polls.
 const DEFAULT_LOST_AFTER: Duration = Duration::from_secs(120);
@@ -82,8 +84,8 @@ pub struct FeedbackSettings {
 /// What is set of one output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSettings {
-    /// The line: `line`, or `chip` and `offset`; and `active_low` (default false).
-    pub line: LineSpec,
+    /// The line: `line`, or `chip` and `offset`; or the PWM channel: `pwm`; and `active_low` (default false).
+    pub drive: Drive,
     /// `safe`: the level while nobody may drive it (default off).
     pub safe: Level,
     /// `on_start` (default safe).
@@ -115,6 +117,8 @@ pub struct OutputTable {
     pub chip: Option<String>,
     /// `offset`
     pub offset: Option<u32>,
+    /// `pwm`
+    pub pwm: Option<PwmTable>,
     /// `active_low`
     pub active_low: bool,
     /// `safe`
@@ -160,6 +164,14 @@ pub enum OutputSettingsError {
     /// The line.
     #[error(transparent)]
     Line(#[from] LineSpecError),
+    /// The PWM channel.
+    #[error("pwm: {0}")]
+    Pwm(#[from] PwmSpecError),
+    /// A line and a PWM channel.
+    #[error(
+        "pwm says already what is driven: leave `line`, `chip` and `offset` out (a chip of PWM channels stands within pwm)"
+    )]
+    PwmAndLine,
     /// The line of the feedback.
     #[error("feedback: {0}")]
     Feedback(LineSpecError),
@@ -197,7 +209,13 @@ impl TryFrom<OutputTable> for OutputSettings {
     type Error = OutputSettingsError;
 
     fn try_from(table: OutputTable) -> Result<Self, OutputSettingsError> {
-        let line = LineSpec::from_keys(table.line, table.chip, table.offset, table.active_low)?;
+        let drive = match (table.pwm, table.line, table.chip, table.offset) {
+            (Some(pwm), None, None, None) => Drive::Pwm(PwmSpec::from_table(pwm, table.active_low)?),
+            (Some(_), ..) => return Err(OutputSettingsError::PwmAndLine),
+            (None, line, chip, offset) => {
+                Drive::Line(LineSpec::from_keys(line, chip, offset, table.active_low)?)
+            }
+        };
         let feedback = table.feedback.map(|input| {
             LineSpec::from_keys(input.line, input.chip, input.offset, input.active_low)
                 .map_err(OutputSettingsError::Feedback)
@@ -205,7 +223,7 @@ impl TryFrom<OutputTable> for OutputSettings {
         let feedback = feedback.transpose()?;
         if let Some(feedback) = feedback
             .as_ref()
-            .filter(|feedback| feedback.address == line.address)
+            .filter(|feedback| drive.line().is_some_and(|line| feedback.address == line.address))
         {
             return Err(OutputSettingsError::FeedbackOnItself {
                 line: feedback.to_string(),
@@ -225,7 +243,7 @@ impl TryFrom<OutputTable> for OutputSettings {
             LONGEST_FEEDBACK_TIME,
         )?;
         Ok(OutputSettings {
-            line,
+            drive,
             safe: table.safe,
             on_start: table.on_start,
             on_stop: table.on_stop,
@@ -285,8 +303,13 @@ fn within(
 impl OutputSettings {
     /// An output on a line, everything else as by default.
     pub fn on_line(line: LineSpec) -> Self {
+        OutputSettings::on(Drive::Line(line))
+    }
+
+    /// An output somewhere, everything else as by default.
+    pub fn on(drive: Drive) -> Self {
         OutputSettings {
-            line,
+            drive,
             safe: Level::Off,
             on_start: OnStart::default(),
             on_stop: OnStop::default(),

@@ -3,28 +3,32 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::driver::{DriveError, Driver, Reading, share};
 use super::error::OutputError;
 use super::settings::FeedbackSettings;
 use crate::clock::{Clock, SharedClock};
-use crate::device::gpio::{GpioBackend, GpioError, InputLine, Level, OutputLine};
-use crate::device::{DeviceError, lock};
+use crate::device::gpio::{InputLine, Level};
+use crate::device::pwm::{Percent, PwmError};
+use crate::device::{DeviceError, Hardware, lock};
 
 /// A line with a capacitor on it may take a moment until it reads as it was set.
 const SETTLE: Duration = Duration::from_millis(5);
 /// How often a contact is looked at while it may still be moving.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The driven line, shared by the output, which drives it, and its device's probe, which only reads it.
+/// What is driven, shared by the output, which drives it, and its device's probe, which only reads it.
 pub struct Wire {
     device: String,
-    line: Mutex<Box<dyn OutputLine>>,
+    kind: &'static str,
+    driver: Mutex<Driver>,
 }
 
 impl Wire {
-    pub(super) fn new(device: &str, line: Box<dyn OutputLine>) -> Self {
+    pub(super) fn new(device: &str, kind: &'static str, driver: Driver) -> Self {
         Wire {
             device: device.to_owned(),
-            line: Mutex::new(line),
+            kind,
+            driver: Mutex::new(driver),
         }
     }
 
@@ -33,9 +37,9 @@ impl Wire {
         &self.device
     }
 
-    pub(super) fn set(&self, level: Level) -> Result<(), DeviceError> {
-        lock(&self.line)
-            .set(level)
+    pub(super) fn set(&self, level: Level, strength: Percent) -> Result<(), DeviceError> {
+        lock(&self.driver)
+            .set(level, strength)
             .map_err(|cause| self.failed(&format!("switch {level}"), cause))
     }
 
@@ -44,34 +48,54 @@ impl Wire {
     /// # Errors
     /// The line cannot be read.
     pub fn get(&self) -> Result<Level, DeviceError> {
-        lock(&self.line)
+        Ok(self.read()?.level)
+    }
+
+    /// The level that is there, and how strong it is.
+    ///
+    /// # Errors
+    /// The line cannot be read.
+    pub fn read(&self) -> Result<Reading, DeviceError> {
+        lock(&self.driver)
             .get()
             .map_err(|cause| self.failed("read its line", cause))
     }
 
     /// Whether the line is what it was set to.
-    pub(super) async fn verify(&self, set: Level, clock: &SharedClock) -> Result<(), DeviceError> {
-        if self.get()? != set {
+    pub(super) async fn verify(
+        &self,
+        set: Level,
+        strength: Percent,
+        clock: &SharedClock,
+    ) -> Result<(), DeviceError> {
+        if !self.read()?.is(set, strength) {
             clock.sleep_until(clock.now() + SETTLE).await;
         }
-        let read = self.get()?;
-        if read == set {
+        let read = self.read()?;
+        if read.is(set, strength) {
             return Ok(());
         }
-        Err(DeviceError::ReadBack {
-            device: self.device.clone(),
-            line: lock(&self.line).describe(),
-            set,
-            read,
+        let line = lock(&self.driver).describe();
+        Err(match read.percent {
+            None => DeviceError::ReadBack {
+                device: self.device.clone(),
+                line,
+                set,
+                read: read.level,
+            },
+            Some(read) => self.failed(
+                "be sure of it",
+                DriveError::Pwm(PwmError::ReadBack {
+                    channel: line,
+                    set: share(set, strength),
+                    read,
+                }),
+            ),
         })
     }
 
-    fn failed(&self, action: &str, cause: GpioError) -> DeviceError {
-        DeviceError::Gpio {
-            device: self.device.clone(),
-            action: action.to_owned(),
-            cause,
-        }
+    fn failed(&self, action: &str, cause: DriveError) -> DeviceError {
+        cause.of(&self.device, self.kind, action.to_owned())
     }
 }
 
@@ -84,9 +108,14 @@ pub(super) struct Feedback {
 impl Feedback {
     pub(super) fn open(
         device: &str,
+        kind: &'static str,
         settings: &FeedbackSettings,
-        gpio: &dyn GpioBackend,
+        hardware: &Hardware,
     ) -> Result<Self, DeviceError> {
+        let gpio = hardware.gpio.as_deref().ok_or_else(|| DeviceError::NoGpio {
+            device: device.to_owned(),
+            kind,
+        })?;
         let line = gpio
             .request_input(&settings.line, &format!("outpost:{device}"))
             .map_err(|cause| DeviceError::Gpio {

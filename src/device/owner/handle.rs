@@ -1,12 +1,16 @@
 //! The way to a device: what callers may ask of its owner task, and how they wait for it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::{Command, DeviceHandle, Job, Reservation, Running, WAITING_MAX};
-use crate::device::{Call, Context, DeviceError, Outcome, Probe, Urgency, Verb, VerbError, lock};
+use crate::device::{
+    Call, Context, DeviceError, Helm, Live, Outcome, Probe, READINGS_MAX, Reading, Urgency, Verb, VerbError,
+    lock,
+};
 
 impl DeviceHandle {
     /// The device's name.
@@ -39,9 +43,28 @@ impl DeviceHandle {
             })
     }
 
-    /// How long making it safe takes at worst, as of the end of its last verb.
+    /// How long making it safe takes at worst: now where the device tells that ([`crate::device::Live`]), else as of the end
+    /// of its last verb.
     pub fn time_to_safe(&self) -> Duration {
-        *lock(&self.shared.time_to_safe)
+        let now = self.live().and_then(|live| live.time_to_safe());
+        now.unwrap_or_else(|| *lock(&self.shared.time_to_safe))
+    }
+
+    /// What the device is doing though perhaps no verb runs ([`crate::device::Live::under_way`]).
+    pub fn under_way(&self) -> Option<String> {
+        self.live()?.under_way()
+    }
+
+    /// Figures of the device as of now, at most [`READINGS_MAX`] and all of them finite.
+    pub fn readings(&self) -> Vec<Reading> {
+        let mut readings = self.live().map(|live| live.readings()).unwrap_or_default();
+        readings.retain(|reading| reading.value.is_finite());
+        readings.truncate(READINGS_MAX);
+        readings
+    }
+
+    fn live(&self) -> Option<Arc<dyn Live>> {
+        lock(&self.shared.beside).live.clone()
     }
 
     /// Whether a verb holds the device (queries do not).
@@ -73,7 +96,8 @@ impl DeviceHandle {
     /// Performs a verb and waits for its end.
     ///
     /// Work waits for a busy device at most [`Context::queue_wait`]; a query is answered beside whatever runs;
-    /// a preempting verb stops what runs and turns away what waits. Dropping the future cancels the verb.
+    /// a preempting verb turns away what waits, and stops what runs unless the device steers that to its end
+    /// ([`crate::device::Helm`]). Dropping the future cancels the verb.
     ///
     /// # Errors
     /// Every [`VerbError`].
@@ -82,7 +106,7 @@ impl DeviceHandle {
         context.check()?;
         let permit = match verb.urgency {
             Urgency::Query => {
-                let probe = lock(&self.shared.probe).clone();
+                let probe = lock(&self.shared.beside).probe.clone();
                 match probe {
                     Some(probe) => return self.query(&*probe, &verb, &call, &context).await,
                     None => Some(self.wait_for_slot(&context).await?),
@@ -91,6 +115,12 @@ impl DeviceHandle {
             Urgency::Work => Some(self.wait_for_slot(&context).await?),
             Urgency::Preempt => {
                 self.turn_away_waiters();
+                let helm = lock(&self.shared.beside).helm.clone();
+                if let Some(helm) = helm
+                    && let Some(answer) = steer(&*helm, &verb, &call, &context).await
+                {
+                    return answer;
+                }
                 self.shared.slot.clone().try_acquire_owned().ok()
             }
         };
@@ -236,6 +266,24 @@ impl DeviceHandle {
         VerbError::Gone {
             device: self.shared.name.clone(),
         }
+    }
+}
+
+/// Asks the helm in the caller's task, within the call's own bounds.
+async fn steer(
+    helm: &dyn Helm,
+    verb: &Verb,
+    call: &Call,
+    context: &Context,
+) -> Option<Result<Outcome, VerbError>> {
+    let own = context.for_device(context.cancellation().clone(), verb.max_time);
+    tokio::select! {
+        biased;
+        answer = helm.steer(call, &own) => answer,
+        reason = own.cancellation().cancelled() => {
+            Some(Err(VerbError::Cancelled { reason: reason.to_string() }))
+        }
+        limit = own.ended() => Some(Err(limit.error())),
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::{Clock, TestClock};
+use crate::device::Probe;
 
 /// A device that logs what happens to it, each entry with the milliseconds since the start.
 struct Probed {

@@ -28,13 +28,22 @@ pub(in crate::device) const SILENCE: Duration = Duration::from_millis(50);
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// Pauses that double up to a limit and differ by up to a quarter, so that many ports don't act in step.
-struct Backoff {
+pub(in crate::device) struct Backoff {
     next: Duration,
     random: u64,
 }
 
 impl Backoff {
-    fn pause(&mut self) -> Duration {
+    /// `random` puts its pauses out of step with others'.
+    pub fn new(random: u64) -> Self {
+        Backoff {
+            next: FIRST_PAUSE,
+            random: random | 1,
+        }
+    }
+
+    /// How long to wait before the next attempt.
+    pub fn pause(&mut self) -> Duration {
         // xorshift64: good enough to be out of step.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -45,7 +54,8 @@ impl Backoff {
         pause
     }
 
-    fn reset(&mut self) {
+    /// The next pause is the shortest again.
+    pub fn reset(&mut self) {
         self.next = FIRST_PAUSE;
     }
 }
@@ -221,10 +231,7 @@ impl Link {
             settled: BootTime::default(),
             opening: None,
             closing: None,
-            backoff: Backoff {
-                next: FIRST_PAUSE,
-                random: random | 1,
-            },
+            backoff: Backoff::new(random),
             last_attempt: None,
             next_attempt: clock.now(),
             clock,
@@ -527,10 +534,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_limit_and_differ_by_a_quarter_at_most() {
         for random in [1, 7, u64::MAX, 0x1234_5678] {
-            let mut backoff = Backoff {
-                next: FIRST_PAUSE,
-                random,
-            };
+            let mut backoff = Backoff::new(random);
             let mut expected = FIRST_PAUSE;
             for _ in 0..20 {
                 let pause = backoff.pause();

@@ -42,7 +42,7 @@ use crate::clock::{BootTime, SharedClock};
 pub use encoding::Encoding;
 pub use error::{SerialError, ports_by_id};
 pub use framing::{Framer, Framing, Oversize};
-pub(super) use link::{Link, LinkState};
+pub(super) use link::{Backoff, Link, LinkState};
 pub(super) use port::RealPort;
 pub(super) use settings::PortKeys;
 pub use settings::{

@@ -8,6 +8,7 @@ mod finding;
 mod gpio;
 mod keys;
 mod programs;
+mod pwm;
 mod serial;
 mod server;
 mod state;
@@ -19,6 +20,7 @@ use self::finding::{Finding, Level};
 use self::gpio::GpioFacts;
 use self::keys::KeyFacts;
 use self::programs::ProgramFacts;
+use self::pwm::PwmFacts;
 use self::serial::{PortFacts, port_of};
 use self::server::ServerFacts;
 use self::state::StateFacts;
@@ -28,6 +30,7 @@ use super::{Command, CommandOption, DONE, FAILED, Invocation, USAGE};
 use crate::agent::settings::LogLevel;
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::Console;
+use crate::device::gpio::BackendChoice;
 use crate::protocol::Time;
 
 pub(super) const COMMAND: Command = Command {
@@ -35,7 +38,7 @@ pub(super) const COMMAND: Command = Command {
     operands: "",
     takes_operands: false,
     summary: "Says what works and what does not, each with the remedy.",
-    text: "It looks at the configuration, the keys, the state directory, GPIO lines, serial ports, programs and the server, and\n\
+    text: "It looks at configuration, keys, state directory, GPIO lines, PWM chips, serial ports, programs and server, and\n\
            changes nothing: the service may be running. Run it as the service's user, `sudo -u outpost-agent outpost-agent check`.\n\
            It exits with 0 if there is no error (warnings are none), with 2 if the configuration can't be used, else with 1.",
     options: &[CommandOption {
@@ -91,7 +94,7 @@ async fn look(setup: &Setup, offline: bool) -> (Vec<Finding>, Option<String>) {
     }
     findings.extend(state::judge(&state));
 
-    let mut wanted = Vec::new();
+    let (mut wanted, mut channels) = (Vec::new(), Vec::new());
     for (name, device) in settings.kinds() {
         let warnings = device.warnings().into_iter();
         findings.extend(warnings.map(|text| Finding::warning(format!("devices.{name}"), text)));
@@ -101,6 +104,7 @@ async fn look(setup: &Setup, offline: bool) -> (Vec<Finding>, Option<String>) {
                 .into_iter()
                 .map(|line| (name.clone(), line.clone())),
         );
+        channels.extend(device.pwm().map(|channel| (name.clone(), channel.clone())));
         if let Some(port) = port_of(device) {
             findings.push(serial::judge(
                 &PortFacts::gather(name, port, state.service),
@@ -114,6 +118,10 @@ async fn look(setup: &Setup, offline: bool) -> (Vec<Finding>, Option<String>) {
         let gpio = GpioFacts::gather(settings.gpio.backend, wanted, state.service.is_some());
         findings.extend(gpio::judge(&gpio, &user));
         lines = gpio::lines(&gpio);
+    }
+    if !channels.is_empty() {
+        let simulated = settings.gpio.backend == BackendChoice::Simulated;
+        findings.extend(pwm::judge(&PwmFacts::gather(simulated, channels)));
     }
 
     if offline {

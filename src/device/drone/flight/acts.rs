@@ -60,17 +60,6 @@ pub struct Record {
     pub phase: RecordPhase,
 }
 
-/// The server's answer to [`Act::Confirm`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Confirmed {
-    /// The process runs here and is ours; that is good for one act until then.
-    Until(BootTime),
-    /// It is not, and why.
-    NotOurs(String),
-    /// It can't be told now.
-    Unclear,
-}
-
 /// What is to be done, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {

@@ -65,7 +65,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use acquaintance::Acquaintance;
-pub use acts::{Act, Confirmed, End, Order, Phase, Record, RecordPhase, Setup};
+pub use acts::{Act, End, Order, Phase, Record, RecordPhase, Setup};
 pub use modes::{Family, Mode};
 pub use progress::MOST as MOST_PROGRESS;
 pub use summary::Summary;
@@ -76,6 +76,7 @@ use super::settings::DroneSettings;
 use super::wire::number::CMD_COMPONENT_ARM_DISARM;
 use super::wire::{Frame, Item, ListKind, Said};
 use crate::clock::BootTime;
+pub use crate::device::Confirmed;
 use air::Air;
 use arming::{Arming, Starting};
 use ground::{Checking, SettingMode};

@@ -482,10 +482,10 @@ impl Fake {
     /// What it says in these 100 ms.
     pub fn tick(&mut self, millis: u64) -> Vec<Frame> {
         self.fly(millis);
-        if millis % 1_000 == 0 {
+        if millis.is_multiple_of(1_000) {
             self.status(millis);
         }
-        if millis % 200 == 0 {
+        if millis.is_multiple_of(200) {
             let moving = |mode| self.armed && self.in_mode(mode);
             self.out.push(Heard::GlobalPosition {
                 at: HOME.offset(self.east, 0.0),
@@ -551,7 +551,7 @@ impl Fake {
                 kind: if self.breached { 3 } else { 0 },
             },
         ]);
-        if millis % 5_000 == 0 {
+        if millis.is_multiple_of(5_000) {
             self.out.push(Heard::HomePosition {
                 at: HOME.offset(away, 0.0),
                 altitude_msl: 488.0,

@@ -6,6 +6,7 @@ use super::super::modes::Mode;
 use super::super::*;
 use super::fake::{Fake, HOME, THEM, US};
 use crate::device::drone::geo::{Polygon, Position};
+use crate::device::drone::link::Address;
 use crate::device::drone::plan::{Limits, Plan, Step};
 use crate::device::drone::settings::{Failsafes, OnLostServer};
 use crate::device::drone::wire::number::*;
@@ -17,8 +18,8 @@ pub fn at(millis: u64) -> BootTime {
 
 pub fn drone() -> DroneSettings {
     DroneSettings {
-        port: "test".to_owned(),
-        baud: 57_600,
+        address: Address::parse("/dev/test", None).unwrap(),
+        allowed_hours: None,
         us: US,
         vehicle: THEM,
         signing_key: None,

@@ -1,0 +1,308 @@
+//! The link, what is known of the vehicle, and the flight that is on: kept going by whoever waits for [`Cockpit::next`], be
+//! it a verb, making safe, or tending between verbs. While nobody does, our heartbeat stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flight::{Acquaintance, Act, End, Flight, Order, Phase, Record, Vehicle};
+use super::link::{Event, Link};
+use super::note::Note;
+use super::panel::{Panel, Stage};
+use super::settings::{DroneSettings, OnLostServer};
+use super::wire::Said;
+use super::wire::number::{CMD_COMPONENT_ARM_DISARM, CMD_MISSION_START};
+use crate::clock::{BootTime, SharedClock};
+use crate::device::duration::format_duration;
+use crate::device::{Confirmed, Contact, Context};
+
+/// How often it is looked at what is known, without a flight.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What whoever waits has to do.
+pub(super) enum Next {
+    /// Ask the server, and give [`Cockpit::confirmed`] the answer.
+    Confirm,
+    /// Tell whoever waits for the process.
+    Progress(String),
+    /// The flight is over, and was put away.
+    Over(End),
+    /// It was told to come down, and does.
+    Obeyed,
+}
+
+/// See the module.
+pub(super) struct Cockpit {
+    device: String,
+    settings: Arc<DroneSettings>,
+    clock: SharedClock,
+    contact: Contact,
+    link: Link,
+    vehicle: Vehicle,
+    acquaintance: Acquaintance,
+    flight: Option<Flight>,
+    /// What arming and starting must still be allowed by.
+    gate: Option<Context>,
+    note: Option<Note>,
+    panel: Arc<Panel>,
+    /// It was told that the server is lost.
+    lost_told: bool,
+    obeyed: bool,
+}
+
+impl Cockpit {
+    /// Nothing is known yet. What a former life of the agent left in the air is taken up.
+    pub(super) fn new(
+        device: &str,
+        settings: Arc<DroneSettings>,
+        link: Link,
+        contact: Contact,
+        clock: SharedClock,
+        note: Option<Note>,
+        panel: Arc<Panel>,
+    ) -> Self {
+        let now = clock.now();
+        let left = note.as_ref().and_then(Note::read);
+        if let Some(record) = &left {
+            tracing::warn!(
+                device,
+                process = record.process,
+                "a flight was on when the agent ended; it is taken up"
+            );
+        }
+        let mut cockpit = Cockpit {
+            device: device.to_owned(),
+            vehicle: Vehicle::new(settings.vehicle, settings.us),
+            acquaintance: Acquaintance::default(),
+            flight: left.map(|record| Flight::resume(record, &settings, now)),
+            settings,
+            clock,
+            contact,
+            link,
+            gate: None,
+            note,
+            panel,
+            lost_told: false,
+            obeyed: false,
+        };
+        cockpit.show();
+        cockpit
+    }
+
+    /// Whether a flight is on, at whatever point.
+    pub(super) fn is_busy(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Whether nobody has to wait for the vehicle: no flight is on, or it comes down as it was told.
+    pub(super) fn is_safe(&self) -> bool {
+        self.flight.as_ref().is_none_or(Flight::obeyed)
+    }
+
+    /// A flight begins. `gate` is asked again right before it arms and before it starts.
+    pub(super) fn begin(&mut self, flight: Flight, gate: Context) {
+        self.flight = Some(flight);
+        self.gate = Some(gate);
+        self.lost_told = false;
+        self.obeyed = false;
+        // Whatever was ordered was meant for an earlier one.
+        self.panel.take_orders();
+        self.show();
+    }
+
+    /// The flight that is on is to come down, or not to begin; nothing may arm or start it any more.
+    pub(super) fn order(&mut self, order: Order) {
+        self.gate = None;
+        if let Some(flight) = &mut self.flight {
+            tracing::info!(device = self.device, ?order, "flight");
+            flight.order(order);
+            flight.tick(&self.vehicle, self.clock.now());
+        }
+    }
+
+    /// The answer to [`Next::Confirm`].
+    pub(super) fn confirmed(&mut self, confirmed: Confirmed) {
+        if let Some(flight) = &mut self.flight {
+            flight.confirmed(confirmed);
+            flight.tick(&self.vehicle, self.clock.now());
+        }
+    }
+
+    /// Keeps everything going until there is something to do for whoever waits. May be dropped at any time.
+    pub(super) async fn next(&mut self) -> Next {
+        loop {
+            if let Some(next) = self.act() {
+                self.show();
+                return next;
+            }
+            self.show();
+            let now = self.clock.now();
+            let wake = self.flight.as_ref().and_then(Flight::wake).unwrap_or(now + LOOK);
+            let clock = self.clock.clone();
+            let panel = self.panel.clone();
+            tokio::select! {
+                biased;
+                () = panel.called(), if self.flight.is_some() => {
+                    for order in self.panel.take_orders() {
+                        self.order(order);
+                    }
+                }
+                event = self.link.pump() => self.on(event),
+                () = clock.sleep_until(wake) => self.tick(),
+            }
+        }
+    }
+
+    fn on(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Opened => tracing::info!(device = self.device, port = %self.link.address(), "port opened"),
+            Event::Lost(why) => tracing::warn!(device = self.device, %why, "port lost"),
+            Event::Frame(frame) => {
+                self.vehicle.hear(&frame, now);
+                if let Some(flight) = &mut self.flight {
+                    flight.hear(&self.vehicle, &frame, now);
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        if let Some(said) = self.acquaintance.tick(&self.vehicle, now) {
+            self.say(&said);
+        }
+        self.watch_server(now);
+        if let Some(flight) = &mut self.flight {
+            flight.tick(&self.vehicle, now);
+        }
+    }
+
+    fn watch_server(&mut self, now: BootTime) {
+        let after = self.settings.lost_after;
+        if self.lost_told || self.flight.is_none() || now < self.contact.last() + after {
+            return;
+        }
+        self.lost_told = true;
+        let why = format!("the server was not heard for {}", format_duration(after));
+        match self.settings.on_lost_server {
+            OnLostServer::Return => self.order(Order::Return(why)),
+            OnLostServer::Land => self.order(Order::Land(why)),
+            OnLostServer::Continue => {}
+        }
+    }
+
+    /// Does what the flight wants done, until something is for whoever waits.
+    fn act(&mut self) -> Option<Next> {
+        while let Some(act) = self.flight.as_mut().and_then(Flight::next_act) {
+            match act {
+                Act::Send(said) => self.say_for_flight(&said),
+                Act::Record(record) => self.keep(&record),
+                Act::Confirm => return Some(Next::Confirm),
+                Act::Progress(text) => return Some(Next::Progress(text)),
+                Act::Over(end) => {
+                    self.put_away();
+                    return Some(Next::Over(end));
+                }
+            }
+        }
+        let obeyed = self.flight.as_ref().is_some_and(Flight::obeyed);
+        let new = obeyed && !self.obeyed;
+        self.obeyed = obeyed;
+        new.then_some(Next::Obeyed)
+    }
+
+    /// What lets a motor turn is said only while whoever gave the work still may have it done.
+    fn say_for_flight(&mut self, said: &Said) {
+        if dangerous(said) {
+            let allowed = match &self.gate {
+                Some(gate) => gate.check().map_err(|error| error.to_string()),
+                None => Err("it was stopped".to_owned()),
+            };
+            if let Err(why) = allowed {
+                self.order(Order::Stop(why));
+                return;
+            }
+        }
+        self.say(said);
+    }
+
+    fn say(&mut self, said: &Said) {
+        if let Err(why) = self.link.say(said) {
+            tracing::debug!(device = self.device, %why, "not said");
+        }
+    }
+
+    fn keep(&mut self, record: &Record) {
+        let written = match &self.note {
+            Some(note) => note.write(Some(record)),
+            None => Ok(()),
+        };
+        match (written, &mut self.flight) {
+            (Ok(()), Some(flight)) => {
+                flight.recorded();
+                flight.tick(&self.vehicle, self.clock.now());
+            }
+            (Err(error), _) => {
+                let why = super::error::DroneError::Note(error.to_string()).to_string();
+                self.order(Order::Stop(why));
+            }
+            (Ok(()), None) => {}
+        }
+    }
+
+    fn put_away(&mut self) {
+        self.flight = None;
+        self.gate = None;
+        if let Some(Err(error)) = self.note.as_ref().map(|note| note.write(None)) {
+            // At the next start of the agent it would be taken for a flight; that finds it disarmed, or not ours.
+            tracing::warn!(device = self.device, %error, "the note of its flight can't be taken away");
+        }
+    }
+
+    /// Puts what is known on the panel.
+    fn show(&mut self) {
+        let now = self.clock.now();
+        let vehicle = &self.vehicle;
+        let silent = match self.link.problem() {
+            Some(problem) => Some(problem.to_string()),
+            None if vehicle.alive(now) => None,
+            None => Some(format!("no heartbeat on {}", self.link.address())),
+        };
+        let fix = vehicle.fix(now);
+        let home = vehicle.home();
+        let phase = self.flight.as_ref().map(Flight::phase);
+        let stage = match (&self.flight, phase) {
+            (None, _) => Stage::None,
+            (Some(flight), Some(Phase::Returning | Phase::Landing | Phase::StandingDown)) => Stage::Back {
+                seen: flight.obeyed(),
+            },
+            (Some(flight), _) if flight.airborne() => Stage::Out,
+            (Some(_), _) => Stage::Before,
+        };
+        self.panel.show(|view| {
+            view.mode = vehicle.alive(now).then(|| vehicle.mode_name());
+            view.armed = vehicle.armed();
+            view.position = fix.map(|fix| fix.position);
+            view.altitude = fix.map(|fix| fix.altitude);
+            view.speed = fix.map(|fix| fix.speed);
+            view.from_home = fix.zip(home).map(|(fix, home)| home.at.distance(fix.position));
+            view.battery = vehicle.battery();
+            view.satellites = vehicle.gps(now).and_then(|(_, satellites)| satellites);
+            view.phase = phase.map(|phase| phase.to_string());
+            view.stage = stage;
+            view.silent = silent;
+        });
+    }
+}
+
+/// Whether a motor may turn because of it.
+fn dangerous(said: &Said) -> bool {
+    match said {
+        Said::CommandLong { command, params, .. } => match *command {
+            CMD_COMPONENT_ARM_DISARM => params[0] != 0.0,
+            CMD_MISSION_START => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}

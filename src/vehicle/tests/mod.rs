@@ -1,0 +1,8 @@
+//! The vehicle is asked as a ground station asks.
+
+mod failsafes;
+mod flights;
+mod quirks;
+mod served;
+mod station;
+mod troubles;
