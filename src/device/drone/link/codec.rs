@@ -20,7 +20,7 @@ use super::texts::{PART, Part, Text, Texts};
 use crate::device::drone::geo::Position;
 use crate::device::drone::wire::{Frame, Heard, Item, ListKind, Node, ParamValue, Said, number};
 
-/// MAV_TYPE_GCS: PX4's link failsafe counts no other heartbeats, ArduPilot's looks at the system id alone.
+/// MAV_TYPE_GCS: PX4's failsafe for a lost link (NAV_DLL_ACT) listens to no other kind, ArduPilot's to any.
 const TYPE_GCS: u8 = 6;
 /// MAV_STATE_ACTIVE.
 const STATE_ACTIVE: u8 = 4;
