@@ -150,8 +150,8 @@ impl Autopilot {
         }
         for incoming in self.wire.decode(bytes) {
             match incoming.came {
-                Came::Message(message) => self.hear(incoming.from, message),
-                Came::Unreadable { message, payload } => self.unreadable(incoming.from, message, &payload),
+                Came::Message(message) => self.hear(incoming.from, *message),
+                Came::Unreadable(message) => self.unreadable(incoming.from, message),
             }
         }
     }
@@ -336,6 +336,7 @@ impl Autopilot {
             return;
         }
         self.armed = armed;
+        self.truth.armed = armed;
         self.standing_since = self.now;
         if armed {
             self.truth.arms.push(self.now);

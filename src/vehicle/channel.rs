@@ -185,7 +185,9 @@ mod tests {
                 channel.send(Direction::Down, &frame[5..], now);
             }
             for incoming in to.decode(&channel.deliver(Direction::Down, now)) {
-                if let Came::Message(MavMessage::MISSION_ITEM_REACHED(data)) = incoming.came {
+                if let Came::Message(message) = incoming.came
+                    && let MavMessage::MISSION_ITEM_REACHED(data) = *message
+                {
                     arrived.push((step, data.seq));
                 }
             }

@@ -314,7 +314,8 @@ impl Autopilot {
         if !self.armable_mode() {
             objections.push("Mode not armable".to_owned());
         }
-        if !objections.is_empty() && !(force && self.initialised()) {
+        let forced = force && self.initialised();
+        if !objections.is_empty() && !forced {
             self.object(&objections, true);
             return self.not_now();
         }

@@ -133,7 +133,7 @@ impl Faults {
 }
 
 fn act(name: &str, values: &str) -> Result<Act, String> {
-    let mut rest = values.split('/');
+    let mut rest = values.split('/').skip(usize::from(values.is_empty()));
     let mut next = || {
         rest.next()
             .filter(|value| !value.is_empty())

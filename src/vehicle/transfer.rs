@@ -153,7 +153,7 @@ impl Autopilot {
     }
 
     /// An item that cannot even be read: its command or its frame is none that we know.
-    pub(super) fn unreadable(&mut self, from: Partner, message: u32, _payload: &[u8]) {
+    pub(super) fn unreadable(&mut self, from: Partner, message: u32) {
         const ITEM: u32 = 73;
         if message == ITEM && self.upload.as_ref().is_some_and(|upload| upload.partner == from) {
             self.refuse_upload(MavMissionResult::MAV_MISSION_UNSUPPORTED);

@@ -32,8 +32,8 @@ pub(super) fn frame_length(bytes: &[u8]) -> Option<usize> {
 /// A message that came, or one whose frame is sound but whose content has no meaning.
 #[derive(Debug)]
 pub(super) enum Came {
-    Message(MavMessage),
-    Unreadable { message: u32, payload: Vec<u8> },
+    Message(Box<MavMessage>),
+    Unreadable(u32),
 }
 
 /// From whom, and what.
@@ -148,11 +148,8 @@ impl Wire {
             }
             let message = raw.message_id();
             let came = match MavMessage::parse(MavlinkVersion::V2, message, raw.payload()) {
-                Ok(message) => Came::Message(message),
-                Err(_) => Came::Unreadable {
-                    message,
-                    payload: raw.payload().to_vec(),
-                },
+                Ok(message) => Came::Message(Box::new(message)),
+                Err(_) => Came::Unreadable(message),
             };
             found.push(Incoming {
                 from: (raw.system_id() as u8, raw.component_id()),

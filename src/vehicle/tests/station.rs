@@ -64,7 +64,7 @@ impl Station {
         let bytes = self.simulation.advance(self.now);
         for incoming in self.wire.decode(&bytes) {
             if let Came::Message(message) = incoming.came {
-                self.heard.push(message);
+                self.heard.push(*message);
             }
         }
     }
@@ -198,16 +198,18 @@ impl Station {
             .collect()
     }
 
+    /// What it said, a line a text, long ones put together.
     pub(super) fn texts(&self) -> String {
-        let texts: Vec<String> = self
-            .heard
-            .iter()
-            .filter_map(|message| match message {
-                MavMessage::STATUSTEXT(text) => Some(text.text.to_str().unwrap().to_owned()),
-                _ => None,
-            })
-            .collect();
-        texts.join("\n")
+        let mut texts = String::new();
+        for message in &self.heard {
+            if let MavMessage::STATUSTEXT(text) = message {
+                if text.chunk_seq == 0 {
+                    texts.push('\n');
+                }
+                texts.push_str(text.text.to_str().unwrap());
+            }
+        }
+        texts
     }
 
     pub(super) fn heartbeat(&mut self) -> Option<HEARTBEAT_DATA> {

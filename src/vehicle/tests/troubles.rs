@@ -37,6 +37,7 @@ fn a_reboot_on_the_ground_begins_anew_but_keeps_the_mission() {
     station.pass(1.0);
     assert!(station.heard.is_empty(), "silent at first");
     assert!(!station.truth().armed && station.truth().mode == Mode::Stabilize);
+    station.pass(1.0);
     assert_eq!(station.arm(), Some(MavResult::MAV_RESULT_FAILED));
     station.pass(40.0);
     assert!(
