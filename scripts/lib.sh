@@ -6,12 +6,12 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# How large the agent is to be at most, release and stripped, in bytes: the bar of scripts/measure. It is missed for now, which
-# scripts/test says loudly; so that it gets no worse meanwhile, that fails beyond the second. Once the bar is met, the second goes.
+# How large the agent is to be at most, release and stripped, in bytes: the bar of scripts/measure, and what it has now with a
+# little room, so that nothing large comes in unseen. scripts/test fails beyond either; the second is raised with what was decided on.
 # shellcheck disable=SC2034  # used by those who source this
 agent_size_bar=3500000
 # shellcheck disable=SC2034
-agent_size_most=4200000
+agent_size_most=3200000
 
 say() { printf '%s\n' "$*" >&2; }
 die() {

@@ -31,7 +31,6 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "settings")]
 pub mod config;
-#[cfg(any(feature = "agent", feature = "cli"))]
 pub mod console;
 #[cfg(feature = "agent")]
 pub mod device;

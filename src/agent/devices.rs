@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::edges::{self, EdgeQueue};
 use super::fault_exits;
 use super::registry::{BadFunction, Registry, SharedRegistry};
 use super::service::StartError;
@@ -15,7 +16,8 @@ use super::worker::AbortOnDrop;
 use crate::clock::SharedClock;
 use crate::device::builtin::{Echo, Sleep};
 use crate::device::command::Pool;
-use crate::device::gpio::{BackendChoice, GpioBackend, SimulatedBoard, open_backend};
+use crate::device::gpio::{BackendChoice, GpioBackend, GpioError, SimulatedBoard, open_backend};
+use crate::device::input::{EdgeSink, Inputs};
 use crate::device::output::Drive;
 use crate::device::pwm::{PwmBackend, SimulatedPwm};
 use crate::device::{
@@ -40,6 +42,7 @@ pub struct Devices {
     registry: SharedRegistry,
     roster: Roster,
     faults: Option<mpsc::UnboundedReceiver<String>>,
+    edges: Option<EdgeQueue>,
 }
 
 /// What devices are opened on.
@@ -54,6 +57,10 @@ pub(super) struct Opener {
     interlocks: Interlocks,
     /// Where outputs keep their last level.
     state_dir: Option<PathBuf>,
+    /// The levels of the inputs.
+    inputs: Inputs,
+    /// Takes edges for which something is to be submitted.
+    edges: Option<EdgeSink>,
     /// Takes the names of outputs that can't be made safe.
     faults: mpsc::UnboundedSender<String>,
 }
@@ -69,15 +76,26 @@ impl Opener {
             contact: Contact::new(clock.now()),
             interlocks: Interlocks::of(settings.kinds()),
             state_dir: None,
+            inputs: Inputs::default(),
+            edges: None,
             // Nobody listens until somebody asks for the other end.
             faults: mpsc::unbounded_channel().0,
         }
     }
 
+    fn gpio(&mut self) -> Result<Arc<dyn GpioBackend>, GpioError> {
+        if let Some(gpio) = &self.gpio {
+            return Ok(gpio.clone());
+        }
+        let gpio = open_backend(self.choice, &self.board)?;
+        self.gpio = Some(gpio.clone());
+        Ok(gpio)
+    }
+
     /// One for each slot.
     fn open(&mut self, name: &str, settings: &DeviceSettings) -> Result<Vec<Box<dyn Device>>, StartError> {
-        if settings.needs_gpio() && self.gpio.is_none() {
-            self.gpio = Some(open_backend(self.choice, &self.board)?);
+        if settings.needs_gpio() {
+            self.gpio()?;
         }
         if let Some(output) = settings.output()
             && let Some(feedback) = &output.feedback
@@ -96,6 +114,8 @@ impl Opener {
             interlocks: self.interlocks.clone(),
             dial: None,
             state_dir: self.state_dir.clone(),
+            inputs: self.inputs.clone(),
+            edges: self.edges.clone(),
         };
         let slots = 0..settings.slots().max(1);
         let opened: Result<_, _> = slots.map(|_| device::open(name, settings, &hardware)).collect();
@@ -196,6 +216,8 @@ impl Devices {
         opener.state_dir = Some(settings.agent.state_dir.clone());
         let (sender, faults) = mpsc::unbounded_channel();
         opener.faults = sender;
+        let (sink, edges) = edges::channel();
+        opener.edges = Some(sink);
         let mut configured = BTreeMap::new();
         for (name, table) in &settings.devices {
             configured.insert(name.clone(), opener.start(name, table)?);
@@ -209,6 +231,7 @@ impl Devices {
             registry: SharedRegistry::default(),
             roster: Roster::default(),
             faults: Some(faults),
+            edges: Some(edges),
         };
         devices.publish(settings)?;
         Ok(devices)
@@ -222,6 +245,19 @@ impl Devices {
     /// Tells the names of outputs of this machine that can't be made safe; for whoever asks first.
     pub(super) fn faults(&mut self) -> mpsc::UnboundedReceiver<String> {
         self.faults.take().unwrap_or_else(|| mpsc::unbounded_channel().1)
+    }
+
+    /// The edges for which something is to be submitted; for whoever asks first.
+    pub(super) fn edges(&mut self) -> Option<EdgeQueue> {
+        self.edges.take()
+    }
+
+    /// The backend that lines are had from; opened if no device needed it yet.
+    ///
+    /// # Errors
+    /// It can't be used here.
+    pub(super) fn gpio(&mut self) -> Result<Arc<dyn GpioBackend>, GpioError> {
+        self.opener.gpio()
     }
 
     /// What processes may call, now and after every reload.
@@ -295,6 +331,7 @@ mod tests {
         let text = [
             include_str!("../../configs/agent-simulated.toml"),
             include_str!("../../configs/devices-serial.toml"),
+            include_str!("../../configs/devices-inputs.toml"),
         ]
         .join("\n");
         std::fs::write(&file, text).unwrap();
@@ -302,14 +339,16 @@ mod tests {
         let clock: SharedClock = TestClock::new(0);
         let registry = rehearse(&settings, &clock).unwrap();
         let kinds: Vec<&str> = registry.devices().iter().map(Pool::kind).collect();
-        for kind in ["lamp", "serial", "modbus"] {
+        for kind in ["lamp", "serial", "modbus", "input"] {
             assert!(kinds.contains(&kind), "{kinds:?}");
         }
         for device in registry.devices() {
             for verb in device.verbs() {
                 let func = format!("{}.{}", device.name(), verb.name);
-                // `echo` is everywhere under its bare name, and work like any other.
-                let at_once = verb.urgency != Urgency::Work && device.kind() != "echo";
+                // `echo` is everywhere under its bare name, and work like any other; `read` of an input is the work lane's way
+                // to ask for its state.
+                let other_way = matches!((device.kind(), &*verb.name), ("echo", _) | ("input", "read"));
+                let at_once = verb.urgency != Urgency::Work && !other_way;
                 assert_eq!(control::is_for_control(&func), at_once, "{func}");
             }
         }

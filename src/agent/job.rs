@@ -10,11 +10,12 @@ use super::answers;
 use super::delivery;
 use super::fence::{self, Action, Attempt, Close, Ending, Event, Guard, Lease, Plan, SUPERVISED, Verdict};
 use super::health::Working;
-use super::journal::{Begun, Record, Refusal, Refused};
+use super::journal::{Begun, Health, Record, Refusal, Refused};
 use super::lane::{End, Lane};
 use super::metrics::RefusalReason;
 use super::question::Question;
 use super::registry::Function;
+use super::server_clock::LeaseEnds;
 use crate::client::Caller;
 use crate::clock::BootTime;
 use crate::device::{Cancellation, Context, Effect, Origin, Urgency, VerbError};
@@ -28,7 +29,10 @@ pub(super) struct Job {
     pub process: Process,
     pub attempt: Attempt,
     pub function: Function,
+    /// As it surely lasts.
     pub lease: Option<Lease>,
+    /// How far that is known.
+    pub ends: Option<LeaseEnds>,
     pub lane: Arc<Lane>,
     pub caller: Caller,
     pub origin: Arc<Origin>,
@@ -58,10 +62,8 @@ async fn done<T>(slot: &mut Slot<'_, T>) -> T {
 impl Job {
     /// Sees the attempt through to its end and hands that to the lane.
     pub async fn run(self) {
-        let (verdict, attributes, begun) = self.see_through().await;
-        let Job {
-            attempt, lease, lane, ..
-        } = self;
+        let (verdict, attributes, begun, lease) = self.see_through().await;
+        let Job { attempt, lane, .. } = self;
         let end = End {
             attempt,
             attributes,
@@ -74,19 +76,31 @@ impl Job {
 
     fn plan(&self) -> Plan {
         let verb = &self.function.verb;
+        let time_to_safe = fence::time_to_safe(verb, self.function.device.time_to_safe());
+        // What waits for a busy device is no shorter for the server.
+        let longest = verb.max_time + self.function.rules.queue_wait;
         Plan {
             effect: verb.effect,
             lease: self.lease,
-            time_to_safe: fence::time_to_safe(verb, self.function.device.time_to_safe()),
+            likely_end: self.likely_end(longest, time_to_safe),
+            time_to_safe,
             confirm: self.function.rules.guards(verb),
-            // What waits for a busy device is no shorter for the server.
-            supervise: (verb.max_time + self.function.rules.queue_wait > SUPERVISED)
-                .then_some(self.supervise),
+            supervise: (longest > SUPERVISED).then_some(self.supervise),
         }
     }
 
-    /// What follows, what the verb had to tell, and whether the journal knows the attempt as begun.
-    async fn see_through(&self) -> (Verdict, Vec<Attribute>, bool) {
+    /// When the lease likely ends, if that is worth an exchange: what surely remains may not do for the verb, and there is more
+    /// than a tenth of the lease to be won.
+    fn likely_end(&self, longest: Duration, time_to_safe: Duration) -> Option<BootTime> {
+        let (lease, ends) = self.lease.zip(self.ends)?;
+        let left = lease
+            .effective_end(time_to_safe)
+            .saturating_since(self.lane.clock.now());
+        (left < longest && ends.is_worth_bounding()).then_some(ends.likely())
+    }
+
+    /// What follows, what the verb had to tell, whether the journal knows the attempt as begun, and its lease.
+    async fn see_through(&self) -> (Verdict, Vec<Attribute>, bool, Option<Lease>) {
         let clock = &self.lane.clock;
         let progress = Progress::default();
         let cancel = Cancellation::new();
@@ -97,6 +111,7 @@ impl Job {
         ));
         let (mut guard, first) = Guard::new(self.plan());
         let mut recording: Slot<'_, Event> = None;
+        let mut bounding: Slot<'_, Event> = None;
         let mut asking: Slot<'_, Event> = None;
         let mut acting: Slot<'_, (Event, Vec<Attribute>)> = None;
         let mut telling: Slot<'_, ()> = None;
@@ -106,7 +121,13 @@ impl Job {
         let mut action = Some(first);
         loop {
             match action.take() {
-                Some(Action::Record) => recording = Some(Box::pin(self.record())),
+                Some(Action::Record { bound }) => {
+                    recording = Some(Box::pin(self.record()));
+                    if bound {
+                        bounding = Some(Box::pin(self.bound()));
+                    }
+                }
+                Some(Action::Bound) => bounding = Some(Box::pin(self.bound())),
                 Some(Action::Ask) => {
                     let question = question.clone();
                     asking = Some(Box::pin(async move {
@@ -125,7 +146,7 @@ impl Job {
                     // What could not be told meanwhile is told at the end; a duplicate counts as told.
                     let mut told: Vec<Attribute> = progress.lock().waiting.drain(..).collect();
                     told.append(&mut attributes);
-                    return (verdict, told, begun);
+                    return (verdict, told, begun, guard.lease());
                 }
                 None => {}
             }
@@ -143,6 +164,7 @@ impl Job {
                     attributes = told;
                     event
                 }
+                event = done(&mut bounding) => event,
                 event = done(&mut asking) => event,
                 reason = self.stop.cancelled(), if !stopped => {
                     stopped = true;
@@ -168,13 +190,20 @@ impl Job {
             effect: verb.effect,
             repeat: self.function.rules.repeat,
             at: shared.moment(),
-            lease_end: self.lease.map(|lease| lease.end),
+            // What bounds it further is asked for beside this, and again by whoever takes it up after a crash.
+            lease_end: self
+                .ends
+                .map(|ends| ends.likely())
+                .or(self.lease.map(|lease| lease.end)),
             beginning: 1,
         };
         let answer = shared
             .durably(move |journal| {
-                // A disk that was full may have room again.
-                let _ = journal.retry();
+                // A disk that was full may have room again. Where all is well this would sync what else waits: one sync too many
+                // between an assignment and its edge.
+                if *journal.health() != Health::Good {
+                    let _ = journal.retry();
+                }
                 journal.begin(begun)
             })
             .await;
@@ -199,6 +228,21 @@ impl Job {
             }
             refusal => self.refuse(reason, refusal.to_string()),
         })
+    }
+
+    /// Bounds the lease by a quick exchange.
+    async fn bound(&self) -> Event {
+        let answer = self.caller.client().version().await;
+        match (self.lane.shared.observe(&answer), self.ends) {
+            (Some((exchange, stamp)), Some(mut ends)) => {
+                ends.bounded_by(exchange, stamp);
+                Event::Bounded {
+                    surely: ends.surely(),
+                    likely: ends.likely(),
+                }
+            }
+            _ => Event::NotBounded,
+        }
     }
 
     /// Refused: for the process and for `history`.

@@ -7,17 +7,19 @@
 //! [`delivery`]), what it believes wrongly ([`reconcile`]), what an answer means ([`answers`]), when to try again
 //! ([`backoff`]), what drives the outputs when the agent can't ([`safe`]), whether the agent ends so that this happens
 //! ([`fault_exits`]), what is counted ([`metrics`]), what is open
-//! ([`devices`]) and how that changes while it runs ([`reload`]), how it is ([`health`]) and whether it is alive
-//! ([`watchdog`]). [`program`] is the command line around it.
+//! ([`devices`]) and how that changes while it runs ([`reload`]), what edges of inputs submit ([`edges`]),
+//! how it is ([`health`]) and whether it is alive ([`watchdog`], [`heartbeat`]). [`program`] is the command line around it.
 
 pub mod answers;
 pub mod backoff;
 pub mod delivery;
 pub mod devices;
+pub mod edges;
 pub mod enrolment;
 pub mod fault_exits;
 pub mod fence;
 pub mod health;
+pub mod heartbeat;
 mod job;
 pub mod journal;
 pub mod keeper;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::{ENVIRONMENT, Settings};
+use super::settings::{ENVIRONMENT, HeartbeatLine, Settings};
 use super::state_file;
 use crate::clock::{BootTime, SharedClock, SystemClock};
 use crate::device::gpio::{
@@ -26,6 +26,8 @@ use crate::device::pwm::{self, Percent, PwmBackend, PwmSpec, SimulatedPwm};
 pub const FILE: &str = "safe.json";
 /// How long a line may take until it reads as it was set.
 const SETTLE: Duration = Duration::from_millis(5);
+/// What the heartbeat line is called; no device can be.
+const HEARTBEAT: &str = "the heartbeat line";
 /// Who holds the lines meanwhile.
 const CONSUMER: &str = "outpost-agent safe";
 /// How the subcommand is written.
@@ -123,16 +125,21 @@ enum OutputFailed {
     Interlocked { group: String },
 }
 
+/// A line as it is kept: name, chip and offset.
+fn written(line: &LineSpec) -> (Option<String>, Option<String>, Option<u32>) {
+    match &line.address {
+        LineAddress::Named(name) => (Some(name.clone()), None, None),
+        LineAddress::OnChip { label, offset } => (None, Some(label.clone()), Some(*offset)),
+    }
+}
+
 impl SafeList {
-    /// The outputs of a configuration.
+    /// The outputs of a configuration, and its heartbeat line.
     pub fn of(settings: &Settings) -> Self {
         let outputs = settings.kinds().filter_map(|(device, settings)| {
             let output = settings.output()?;
-            let (line, chip, offset) = match output.drive.line().map(|line| &line.address) {
-                Some(LineAddress::Named(name)) => (Some(name.clone()), None, None),
-                Some(LineAddress::OnChip { label, offset }) => (None, Some(label.clone()), Some(*offset)),
-                None => (None, None, None),
-            };
+            let written = output.drive.line().map(written);
+            let (line, chip, offset) = written.unwrap_or_default();
             let pwm = output.drive.pwm().map(|channel| PwmEntry {
                 chip: channel.chip.clone(),
                 channel: channel.channel,
@@ -154,9 +161,25 @@ impl SafeList {
                 dead_time_ms: u64::try_from(output.interlock_dead_time.as_millis()).unwrap_or(u64::MAX),
             })
         });
+        // Whoever watches it must see that nobody is there.
+        let heartbeat = settings.safety.heartbeat_line.iter().map(|HeartbeatLine(spec)| {
+            let (line, chip, offset) = written(spec);
+            Entry {
+                device: HEARTBEAT.to_owned(),
+                line,
+                chip,
+                offset,
+                pwm: None,
+                active_low: spec.active_low,
+                safe: Level::Off,
+                stop: Some(Level::Off),
+                interlock: None,
+                dead_time_ms: 0,
+            }
+        });
         SafeList {
             backend: settings.gpio.backend.as_str().to_owned(),
-            outputs: outputs.collect(),
+            outputs: outputs.chain(heartbeat).collect(),
         }
     }
 

@@ -11,9 +11,11 @@ use tokio::net::TcpListener;
 
 use super::backoff::Random;
 use super::devices::{self, Devices};
+use super::edges::Submitter;
 use super::enrolment::Enrolment;
 use super::fault_exits::{AfterFault, EXIT_CODE, FaultExits};
 use super::health::Health;
+use super::heartbeat::Heartbeat;
 use super::journal::{FolderStorage, Journal, Limits, LockError, Machine, Moment, OpenError, Opening, Role};
 use super::keeper::Keeper;
 use super::metrics;
@@ -22,7 +24,7 @@ use super::reload::Reloads;
 use super::settings::{BadSetting, KeySource, Settings};
 use super::shared::Shared;
 use super::watchdog;
-use super::worker::Worker;
+use super::worker::{AbortOnDrop, Worker};
 use crate::client::{BadServerUrl, BadTrust, Client, HttpSettings, HttpTransport, ServerUrl};
 use crate::clock::{SharedClock, SystemClock};
 use crate::device::gpio::{GpioError, SimulatedBoard};
@@ -55,6 +57,9 @@ pub enum StartError {
     /// The GPIO backend.
     #[error("gpio.backend: {0}")]
     Gpio(#[from] GpioError),
+    /// The heartbeat line.
+    #[error("safety.heartbeat_line: {0}")]
+    Heartbeat(#[source] GpioError),
     /// A device.
     #[error("devices.{0}")]
     Device(#[from] DeviceError),
@@ -101,6 +106,9 @@ pub struct Agent {
     settings: Settings,
     health: Health,
     fault_exits: FaultExits,
+    /// Submits what edges ask for.
+    submitter: Submitter,
+    heartbeat: Option<Heartbeat>,
     /// Where the metrics are served, if anywhere.
     listener: Option<TcpListener>,
 }
@@ -158,7 +166,15 @@ impl Agent {
         };
         let transport = HttpTransport::new(url, http, clock.clone())?;
         let client = Client::new(transport, Dialect::Runtime);
-        let devices = Devices::open(settings, board, &clock)?;
+        let mut devices = Devices::open(settings, board, &clock)?;
+        let heartbeat = match &settings.safety.heartbeat_line {
+            Some(line) => {
+                let gpio = devices.gpio()?;
+                let heartbeat = Heartbeat::open(line, &settings.safety, &*gpio);
+                Some(heartbeat.map_err(StartError::Heartbeat)?)
+            }
+            None => None,
+        };
         devices.keep_safe_list(settings);
         let control_key = if settings.agent.control.unwrap_or_else(|| devices.need_control()) {
             let key = keyfile::load_or_create(&settings.control_key_file());
@@ -180,6 +196,7 @@ impl Agent {
         let runtime = describe(settings);
         let health = Health::new();
         let mut work = enrolment(key, runtime.clone()).with_health(health.clone());
+        let submitter = Submitter::new(work.caller().clone(), work.runtime().clone(), shared.clone());
         let mut control = None;
         if let Some(key) = control_key {
             work = work.with_control(&key.id());
@@ -206,6 +223,8 @@ impl Agent {
             settings: settings.clone(),
             health,
             fault_exits,
+            submitter,
+            heartbeat,
             listener,
         })
     }
@@ -229,6 +248,8 @@ impl Agent {
             mut settings,
             health,
             mut fault_exits,
+            submitter,
+            mut heartbeat,
             listener,
         } = self;
         let clock = shared.clock.clone();
@@ -241,6 +262,11 @@ impl Agent {
             };
             tokio::spawn(metrics::serve(listener, figures));
         }
+        let _submitting = devices
+            .edges()
+            .map(|edges| AbortOnDrop(tokio::spawn(submitter.run(edges))));
+        // No heartbeat any more.
+        let silence = Cancellation::new();
         let mut faults = devices.faults();
         let mut code = 0;
         notifier.ready();
@@ -271,6 +297,8 @@ impl Agent {
                 if stop.is_cancelled() {
                     continue;
                 }
+                // Whatever is tried here: the relay behind the heartbeat line may help, and at once.
+                silence.cancel(format!("{device} can't be made safe"));
                 match fault_exits.after_fault(clock.now()) {
                     AfterFault::Exit => {
                         tracing::error!(
@@ -290,8 +318,15 @@ impl Agent {
             }
             std::future::pending::<Infallible>().await
         };
+        let beating = async {
+            match &mut heartbeat {
+                Some(heartbeat) => heartbeat.beat(&roster, &silence, &clock).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = life => {}
+            never = beating => match never {},
             never = farewell => match never {},
             never = minding => match never {},
             never = health.announce(&notifier, &clock) => match never {},

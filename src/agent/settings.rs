@@ -1,5 +1,7 @@
 //! The agent's configuration: one struct per section of `agent.toml`. `configs/agent.toml` explains every key.
 
+mod safety;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::device::duration::{self, format_duration};
 use crate::device::gpio::BackendChoice;
 use crate::device::{self, Care, DeviceSettings, DeviceTable, Verb};
 use crate::protocol::identity::ID_LENGTH;
+pub use safety::{HeartbeatLine, Safety};
 
 /// Prefix of the environment variables that stand over the file: `OUTPOST_AGENT__SERVER__URL`.
 pub const ENVIRONMENT: &str = "OUTPOST_AGENT";
@@ -35,6 +38,8 @@ pub struct Settings {
     pub agent: Agent,
     /// How GPIO lines are driven.
     pub gpio: Gpio,
+    /// What shows an external watchdog that all is well.
+    pub safety: Safety,
     /// What can act, by name.
     pub devices: BTreeMap<String, DeviceTable>,
     /// Further names for functions.
@@ -380,6 +385,9 @@ impl Settings {
                 );
                 return bad(&format!("devices.{name}.lost_after"), text);
             }
+        }
+        if let Some((key, problem)) = self.safety.problem(self.kinds()) {
+            return bad(key, problem);
         }
         if let Err(error) = device::check_outputs(self.kinds()) {
             return bad(&format!("devices.{}.{}", error.device, error.key), error.problem);

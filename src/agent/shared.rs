@@ -77,7 +77,7 @@ impl Shared {
 
     /// Learns from the answer to a request that only members are answered: that the server is there for us, and what its
     /// clock shows.
-    pub fn hear<T>(&self, answer: &Result<Timed<T>, ClientError>) {
+    pub fn hear<T>(&self, answer: &Result<Timed<T>, ClientError>) -> Option<(Exchange, Stamp)> {
         let stamps = match answer {
             Ok(timed) => Some(timed.stamps),
             Err(error) if is_about_membership(error) => None,
@@ -89,23 +89,22 @@ impl Shared {
         if let Some(stamps) = stamps {
             self.contact.heard(stamps.sent_at);
         }
-        self.observe(answer);
+        self.observe(answer)
     }
 
-    /// Learns from an answer what the server's clock shows.
-    pub fn observe<T>(&self, answer: &Result<Timed<T>, ClientError>) {
+    /// Learns from an answer what the server's clock shows, and says what that is.
+    pub fn observe<T>(&self, answer: &Result<Timed<T>, ClientError>) -> Option<(Exchange, Stamp)> {
         let stamps = match answer {
             Ok(timed) => Some(timed.stamps),
             // A bad reply's clock may be anybody's.
             Err(ClientError::BadReply { .. }) => None,
             Err(error) => error.stamps(),
         };
-        let Some((stamps, stamp)) = stamps.and_then(|stamps| Some((stamps, stamp(&stamps)?))) else {
-            return;
-        };
+        let stamps = stamps?;
+        let (exchange, stamp) = (exchange(&stamps), stamp(&stamps)?);
         let now = self.clock.now();
         let mut state = self.state();
-        let stepped = state.server_clock.observe(exchange(&stamps), stamp);
+        let stepped = state.server_clock.observe(exchange, stamp);
         let due = now >= state.good_time_due;
         if due {
             state.good_time_due = now + GOOD_TIME_EVERY;
@@ -120,6 +119,7 @@ impl Shared {
                 let _ = journal.good_time(wall);
             });
         }
+        Some((exchange, stamp))
     }
 
     /// Does something to the journal that ends with a sync, and counts what that wrote.

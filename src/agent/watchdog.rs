@@ -18,7 +18,7 @@ use crate::device::DeviceHandle;
 use crate::notify::Notifier;
 
 /// How long a task may take to answer. It has nothing else to do than to be scheduled.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The devices that owe a sign of life now. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -132,7 +132,7 @@ pub async fn feed(
 }
 
 /// Asks all at once and waits for the answers until the deadline. Never [`Verdict::Wait`].
-async fn round(devices: &[DeviceHandle], deadline: BootTime, clock: &SharedClock) -> Verdict {
+pub(super) async fn round(devices: &[DeviceHandle], deadline: BootTime, clock: &SharedClock) -> Verdict {
     let mut round = Round::new(devices.iter().map(|device| device.name().to_owned()), deadline);
     let mut answers: FuturesUnordered<_> = devices
         .iter()

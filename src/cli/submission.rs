@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::client::{Caller, ClientError};
-use crate::protocol::model::{Process, ProcessSpec, ProcessState, SUBMISSION_ID};
+use crate::client::{Caller, ClientError, Look, random_submission_id};
+use crate::protocol::model::{Process, ProcessSpec, SUBMISSION_ID};
 
 /// How long after a lost reply the submission is looked for.
 const LOOKING: Duration = Duration::from_secs(15);
@@ -67,13 +67,13 @@ pub async fn submit(
         Some(own) => {
             let own = own.clone();
             // Whoever chose the id may be repeating himself.
-            if let Look::Found(process) = look(caller, &colony, &own, A_DAY).await? {
+            if let Look::Found(process) = caller.find_submission(&colony, &own, A_DAY).await? {
                 return Ok((*process, How::Found));
             }
             own
         }
         None => {
-            let id = random_id().map_err(SubmitError::NoRandom)?;
+            let id = random_submission_id().map_err(SubmitError::NoRandom)?;
             spec.env.insert(SUBMISSION_ID.to_owned(), id.clone());
             id
         }
@@ -100,7 +100,7 @@ pub async fn submit(
         loop {
             // In the server's seconds, so with some to spare for its clock.
             let back = i64::try_from(start.elapsed().as_secs()).unwrap_or(A_DAY) + 60;
-            match look(caller, &colony, &id, back).await {
+            match caller.find_submission(&colony, &id, back).await {
                 Ok(Look::Found(process)) => return Ok((*process, How::Found)),
                 Ok(Look::Absent { dedupes: true }) if sent < SENT_AT_MOST => break,
                 Ok(Look::Absent { .. }) => {}
@@ -115,46 +115,6 @@ pub async fn submit(
         tell("it is not there; the hub takes each submission once, so it is sent again".to_owned());
         unsure = Some(cause);
     }
-}
-
-enum Look {
-    Found(Box<Process>),
-    Absent {
-        /// Whether the server takes each submission id once.
-        dedupes: bool,
-    },
-}
-
-/// Looks for a submission among what was submitted within the last `seconds`, in the order of a process's life, so that
-/// one that moves on meanwhile is met later.
-async fn look(caller: &Caller, colony: &str, id: &str, seconds: i64) -> Result<Look, ClientError> {
-    let mut dedupes = true;
-    for state in [
-        ProcessState::Waiting,
-        ProcessState::Running,
-        ProcessState::Successful,
-        ProcessState::Failed,
-    ] {
-        let list = caller.history(colony, "", seconds, state).await?;
-        dedupes &= list.stamps.is_outpost_hub();
-        let own = list.value.into_iter().find(|process| {
-            process
-                .spec
-                .env
-                .get(SUBMISSION_ID)
-                .is_some_and(|found| found == id)
-        });
-        if let Some(process) = own {
-            return Ok(Look::Found(Box::new(process)));
-        }
-    }
-    Ok(Look::Absent { dedupes })
-}
-
-fn random_id() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(hex::encode(bytes))
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::{BadReply, ClientError};
+use super::error::ClientError;
 use super::transport::Stamps;
 use super::{Caller, Client};
 use crate::protocol::model::{
     Attribute, Cluster, Colony, Generator, Process, ProcessGraph, ProcessSpec, ProcessState, Runtime,
     Statistics, Version, WorkflowSpec,
 };
-use crate::protocol::{Answer, Envelope, Kind, Request};
+use crate::protocol::{Envelope, Kind, Request};
 
 /// A value and when it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,39 +40,6 @@ pub(super) fn server_may_wait(request: &Request) -> Duration {
     }
 }
 
-/// Takes the one shape that an answer may have.
-macro_rules! shape {
-    ($self:expr, $request:expr, $shape:ident) => {
-        shape!($self, $request, Answer::$shape(value) => value)
-    };
-    ($self:expr, $request:expr, $pattern:pat => $value:expr) => {{
-        let answer = $self.ask(&$request).await?;
-        let stamps = answer.stamps;
-        match answer.value {
-            $pattern => Ok(Timed { value: $value, stamps }),
-            other => Err(wrong_shape($self.client.server(), &other, stamps)),
-        }
-    }};
-}
-
-/// The dialect decodes by kind, so this would be its mistake; it is reported as any odd reply is.
-fn wrong_shape(server: &str, answer: &Answer, stamps: Stamps) -> ClientError {
-    let shape = format!("{answer:?}");
-    let name: String = shape
-        .chars()
-        .take_while(|letter| letter.is_alphanumeric())
-        .collect();
-    ClientError::bad_reply(
-        server,
-        200,
-        None,
-        BadReply::Payload {
-            reason: format!("an unexpected answer of the shape {name}"),
-        },
-        stamps,
-    )
-}
-
 impl Client {
     /// The server's build; needs no key. Doubles as a quick probe of the server and of its clock.
     ///
@@ -82,14 +49,9 @@ impl Client {
         let kind = Kind::Version;
         let payload = self.dialect.encode_request(&Request::Version(Version::default()));
         let envelope = Envelope::unsigned(self.dialect.payload_type(kind), &payload);
-        let answer = self
-            .ask(kind, Bytes::from(envelope.to_bytes()), Duration::ZERO)
-            .await?;
-        let stamps = answer.stamps;
-        match answer.value {
-            Answer::Version(value) => Ok(Timed { value, stamps }),
-            other => Err(wrong_shape(self.server(), &other, stamps)),
-        }
+        let body = Bytes::from(envelope.to_bytes());
+        let success = self.ask(kind, body, Duration::ZERO).await?;
+        self.read(success, |payload| self.dialect.read(payload))
     }
 }
 
@@ -100,81 +62,81 @@ impl Client {
 impl Caller {
     /// Counts over the whole server. (Server owner)
     pub async fn statistics(&self) -> Result<Timed<Statistics>, ClientError> {
-        shape!(self, Request::GetStatistics, Statistics)
+        self.told(Request::GetStatistics).await
     }
 
     /// The servers of the cluster. (Server owner)
     pub async fn cluster(&self) -> Result<Timed<Cluster>, ClientError> {
-        shape!(self, Request::GetCluster, Cluster)
+        self.told(Request::GetCluster).await
     }
 
     /// Adds a colony; its id is the id of its owner's key. (Server owner)
     pub async fn add_colony(&self, colony: &Colony) -> Result<Timed<Colony>, ClientError> {
-        shape!(self, Request::AddColony(Some(colony.clone())), Colony)
+        self.told(Request::AddColony(Some(colony.clone()))).await
     }
 
     /// Deletes a colony and all that belongs to it; an unknown one is not an error. (Server owner)
     pub async fn delete_colony(&self, colony_id: &str) -> Result<Timed<()>, ClientError> {
         let colony_id = colony_id.to_owned();
-        shape!(self, Request::DeleteColony { colony_id }, Answer::Done => ())
+        self.told(Request::DeleteColony { colony_id }).await
     }
 
     /// All colonies. (Server owner)
     pub async fn get_colonies(&self) -> Result<Timed<Vec<Colony>>, ClientError> {
-        shape!(self, Request::GetColonies, Colonies)
+        self.told(Request::GetColonies).await
     }
 
     /// One colony. (Approved runtime)
     pub async fn get_colony(&self, colony_id: &str) -> Result<Timed<Colony>, ClientError> {
         let colony_id = colony_id.to_owned();
-        shape!(self, Request::GetColony { colony_id }, Colony)
+        self.told(Request::GetColony { colony_id }).await
     }
 
     /// Counts over one colony. (Approved runtime or colony owner)
     pub async fn colony_statistics(&self, colony_id: &str) -> Result<Timed<Statistics>, ClientError> {
         let colony_id = colony_id.to_owned();
-        shape!(self, Request::GetColonyStatistics { colony_id }, Statistics)
+        self.told(Request::GetColonyStatistics { colony_id }).await
     }
 
     /// Adds a runtime, pending. (Colony owner)
     pub async fn add_runtime(&self, runtime: &Runtime) -> Result<Timed<Runtime>, ClientError> {
-        shape!(self, Request::AddRuntime(runtime.clone()), Runtime)
+        self.told(Request::AddRuntime(runtime.clone())).await
     }
 
     /// All runtimes of a colony in every state. (Runtime in any state, or colony owner)
     pub async fn get_runtimes(&self, colony_id: &str) -> Result<Timed<Vec<Runtime>>, ClientError> {
         let colony_id = colony_id.to_owned();
-        shape!(self, Request::GetRuntimes { colony_id }, Runtimes)
+        self.told(Request::GetRuntimes { colony_id }).await
     }
 
     /// One runtime. (Approved runtime of the same colony)
     pub async fn get_runtime(&self, runtime_id: &str) -> Result<Timed<Runtime>, ClientError> {
         let runtime_id = runtime_id.to_owned();
-        shape!(self, Request::GetRuntime { runtime_id }, Runtime)
+        self.told(Request::GetRuntime { runtime_id }).await
     }
 
     /// Lets a runtime work. (Colony owner)
     pub async fn approve_runtime(&self, runtime_id: &str) -> Result<Timed<()>, ClientError> {
         let runtime_id = runtime_id.to_owned();
-        shape!(self, Request::ApproveRuntime { runtime_id }, Answer::Done => ())
+        self.told(Request::ApproveRuntime { runtime_id }).await
     }
 
     /// Keeps a runtime from working. (Colony owner)
     pub async fn reject_runtime(&self, runtime_id: &str) -> Result<Timed<()>, ClientError> {
         let runtime_id = runtime_id.to_owned();
-        shape!(self, Request::RejectRuntime { runtime_id }, Answer::Done => ())
+        self.told(Request::RejectRuntime { runtime_id }).await
     }
 
     /// Removes a runtime; what runs on it goes back to the queue. (Colony owner)
     pub async fn delete_runtime(&self, runtime_id: &str) -> Result<Timed<()>, ClientError> {
         let runtime_id = runtime_id.to_owned();
-        shape!(self, Request::DeleteRuntime { runtime_id }, Answer::Done => ())
+        self.told(Request::DeleteRuntime { runtime_id }).await
     }
 
     /// Puts a process into the queue. Never resent: whoever must be sure looks for the submission first. (Approved
     /// runtime)
     pub async fn submit(&self, spec: &ProcessSpec) -> Result<Timed<Process>, ClientError> {
-        shape!(self, Request::Submit(Box::new(spec.clone())), Answer::Process(process) => *process)
+        self.told(Request::Submit(Box::new(spec.clone()))).await
     }
 
     /// Asks for work: the oldest waiting process, or the `latest`. The server holds the request for up to `timeout` seconds
@@ -192,7 +154,7 @@ impl Caller {
             latest,
             timeout,
         };
-        shape!(self, request, Answer::Process(process) => *process)
+        self.told(request).await
     }
 
     /// Processes in `state` that were submitted within the last `seconds`, newest first, without a limit on their
@@ -210,7 +172,7 @@ impl Caller {
             seconds,
             state,
         };
-        shape!(self, request, Processes)
+        self.told(request).await
     }
 
     /// The newest `count` (at most 100) processes in `state`. (Approved runtime or colony owner)
@@ -226,31 +188,31 @@ impl Caller {
             count,
             state,
         };
-        shape!(self, request, Processes)
+        self.told(request).await
     }
 
     /// One process. (Approved runtime)
     pub async fn get_process(&self, process_id: &str) -> Result<Timed<Process>, ClientError> {
         let process_id = process_id.to_owned();
-        shape!(self, Request::GetProcess { process_id }, Answer::Process(process) => *process)
+        self.told(Request::GetProcess { process_id }).await
     }
 
     /// Deletes a process in any state. (Approved runtime)
     pub async fn delete_process(&self, process_id: &str) -> Result<Timed<()>, ClientError> {
         let process_id = process_id.to_owned();
-        shape!(self, Request::DeleteProcess { process_id }, Answer::Done => ())
+        self.told(Request::DeleteProcess { process_id }).await
     }
 
     /// Deletes all processes of a colony. (Colony owner)
     pub async fn delete_all_processes(&self, colony_id: &str) -> Result<Timed<()>, ClientError> {
         let colony_id = colony_id.to_owned();
-        shape!(self, Request::DeleteAllProcesses { colony_id }, Answer::Done => ())
+        self.told(Request::DeleteAllProcesses { colony_id }).await
     }
 
     /// Ends a process as successful. (The runtime it is assigned to)
     pub async fn close_successful(&self, process_id: &str) -> Result<Timed<()>, ClientError> {
         let process_id = process_id.to_owned();
-        shape!(self, Request::CloseSuccessful { process_id }, Answer::Done => ())
+        self.told(Request::CloseSuccessful { process_id }).await
     }
 
     /// Ends a process as failed, for a reason. (The runtime it is assigned to)
@@ -263,29 +225,29 @@ impl Caller {
             process_id: process_id.to_owned(),
             error_message: error_message.to_owned(),
         };
-        shape!(self, request, Answer::Done => ())
+        self.told(request).await
     }
 
     /// Attaches a key and a value to a process; once, it can't be overwritten. (The runtime it is or was assigned to)
     pub async fn add_attribute(&self, attribute: &Attribute) -> Result<Timed<Attribute>, ClientError> {
-        shape!(self, Request::AddAttribute(attribute.clone()), Attribute)
+        self.told(Request::AddAttribute(attribute.clone())).await
     }
 
     /// One attribute. (Approved runtime)
     pub async fn get_attribute(&self, attribute_id: &str) -> Result<Timed<Attribute>, ClientError> {
         let attribute_id = attribute_id.to_owned();
-        shape!(self, Request::GetAttribute { attribute_id }, Attribute)
+        self.told(Request::GetAttribute { attribute_id }).await
     }
 
     /// Submits a workflow. The answer is incomplete: ask for the graph again (RD 3.4). Never resent. (Approved runtime)
     pub async fn submit_workflow(&self, spec: &WorkflowSpec) -> Result<Timed<ProcessGraph>, ClientError> {
-        shape!(self, Request::SubmitWorkflow(spec.clone()), Graph)
+        self.told(Request::SubmitWorkflow(spec.clone())).await
     }
 
     /// One workflow. (Approved runtime)
     pub async fn get_graph(&self, graph_id: &str) -> Result<Timed<ProcessGraph>, ClientError> {
         let graph_id = graph_id.to_owned();
-        shape!(self, Request::GetGraph { graph_id }, Graph)
+        self.told(Request::GetGraph { graph_id }).await
     }
 
     /// The newest `count` (at most 100) workflows in `state`. (Approved runtime)
@@ -301,30 +263,30 @@ impl Caller {
             count,
             state,
         };
-        shape!(self, request, Graphs)
+        self.told(request).await
     }
 
     /// Deletes a workflow with its members. (Approved runtime)
     pub async fn delete_graph(&self, graph_id: &str) -> Result<Timed<()>, ClientError> {
         let graph_id = graph_id.to_owned();
-        shape!(self, Request::DeleteGraph { graph_id }, Answer::Done => ())
+        self.told(Request::DeleteGraph { graph_id }).await
     }
 
     /// Deletes all workflows of a colony. (Colony owner)
     pub async fn delete_all_graphs(&self, colony_id: &str) -> Result<Timed<()>, ClientError> {
         let colony_id = colony_id.to_owned();
-        shape!(self, Request::DeleteAllGraphs { colony_id }, Answer::Done => ())
+        self.told(Request::DeleteAllGraphs { colony_id }).await
     }
 
     /// Adds a generator under an id that the client made. (Approved runtime)
     pub async fn add_generator(&self, generator: &Generator) -> Result<Timed<Generator>, ClientError> {
-        shape!(self, Request::AddGenerator(generator.clone()), Generator)
+        self.told(Request::AddGenerator(generator.clone())).await
     }
 
     /// One generator with its live counter. (Approved runtime)
     pub async fn get_generator(&self, generator_id: &str) -> Result<Timed<Generator>, ClientError> {
         let generator_id = generator_id.to_owned();
-        shape!(self, Request::GetGenerator { generator_id }, Generator)
+        self.told(Request::GetGenerator { generator_id }).await
     }
 
     /// The generators of a colony as stored; none at all is refused by the original (RD 3.3). (Approved runtime)
@@ -334,19 +296,19 @@ impl Caller {
         count: i64,
     ) -> Result<Timed<Vec<Generator>>, ClientError> {
         let colony_id = colony_id.to_owned();
-        shape!(self, Request::GetGenerators { colony_id, count }, Generators)
+        self.told(Request::GetGenerators { colony_id, count }).await
     }
 
     /// Counts a generator up. (Approved runtime)
     pub async fn increment_generator(&self, generator_id: &str) -> Result<Timed<()>, ClientError> {
         let generator_id = generator_id.to_owned();
-        shape!(self, Request::IncrementGenerator { generator_id }, Answer::Done => ())
+        self.told(Request::IncrementGenerator { generator_id }).await
     }
 
     /// Deletes a generator. (Approved runtime)
     pub async fn delete_generator(&self, generator_id: &str) -> Result<Timed<()>, ClientError> {
         let generator_id = generator_id.to_owned();
-        shape!(self, Request::DeleteGenerator { generator_id }, Answer::Done => ())
+        self.told(Request::DeleteGenerator { generator_id }).await
     }
 }
 
@@ -359,7 +321,7 @@ mod tests {
     use crate::client::{Exchange, Exchanging, Transport};
     use crate::clock::BootTime;
     use crate::protocol::dialect::Dialect;
-    use crate::protocol::{PrivateKey, Reply};
+    use crate::protocol::{Answer, PrivateKey, Reply};
 
     /// Answers everything with something of the right shape, and keeps what was asked.
     #[derive(Clone, Default)]

@@ -14,6 +14,7 @@
 mod calls;
 mod error;
 pub mod http;
+mod submission;
 mod tls;
 mod transport;
 
@@ -21,12 +22,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::protocol::dialect::Dialect;
-use crate::protocol::{Answer, Envelope, Kind, PrivateKey, Reply, Request};
+use crate::protocol::dialect::{Dialect, Told};
+use crate::protocol::json::JsonError;
+use crate::protocol::{Envelope, Kind, PrivateKey, Reply, Request};
 
 pub use calls::Timed;
 pub use error::{BadReply, ClientError, Refused};
 pub use http::{BadServerUrl, HttpSettings, HttpTransport, ServerUrl};
+pub use submission::{Look, random_submission_id};
 pub use tls::{BadTrust, TlsProblem, build_time};
 pub use transport::{Exchange, Exchanging, Stamps, Transport, TransportError, Unreachable};
 
@@ -83,13 +86,8 @@ impl Client {
         }
     }
 
-    /// Sends one envelope once and reads the answer.
-    async fn ask(
-        &self,
-        kind: Kind,
-        body: Bytes,
-        wait: std::time::Duration,
-    ) -> Result<Timed<Answer>, ClientError> {
+    /// Sends one envelope once; the payload of a success.
+    async fn ask(&self, kind: Kind, body: Bytes, wait: std::time::Duration) -> Result<Success, ClientError> {
         let exchange = match self.transport.exchange(body, wait).await {
             Ok(exchange) => exchange,
             Err(error) => return Err(ClientError::from_transport(self.server(), error)),
@@ -137,13 +135,42 @@ impl Client {
                 found: reply.payload_type.chars().take(64).collect(),
             }));
         }
-        match self.dialect.decode_answer(kind, &reply.payload) {
+        Ok(Success {
+            payload: reply.payload,
+            status: exchange.status,
+            location: exchange.location,
+            stamps,
+        })
+    }
+
+    /// What a success tells.
+    fn read<T>(
+        &self,
+        success: Success,
+        read: impl FnOnce(&[u8]) -> Result<T, JsonError>,
+    ) -> Result<Timed<T>, ClientError> {
+        let stamps = success.stamps;
+        match read(&success.payload) {
             Ok(value) => Ok(Timed { value, stamps }),
-            Err(error) => Err(bad(BadReply::Payload {
-                reason: error.to_string(),
-            })),
+            Err(error) => Err(ClientError::bad_reply(
+                self.server(),
+                success.status,
+                success.location.as_deref(),
+                BadReply::Payload {
+                    reason: error.to_string(),
+                },
+                stamps,
+            )),
         }
     }
+}
+
+/// A success before it is read, with what an error about it would name.
+struct Success {
+    payload: Vec<u8>,
+    status: u16,
+    location: Option<String>,
+    stamps: Stamps,
 }
 
 /// What signs a text.
@@ -176,13 +203,15 @@ impl Caller {
         self
     }
 
-    /// Signs and sends any request; the typed methods are built on it.
-    ///
-    /// An assign may be held by the server for its `timeout`; that is added to the deadline.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn ask(&self, request: &Request) -> Result<Timed<Answer>, ClientError> {
+    /// Signs and sends a request and reads what a success tells. An assign may be held by the server for its `timeout`; that
+    /// is added to the deadline.
+    async fn told<T: Told>(&self, request: Request) -> Result<Timed<T>, ClientError> {
+        let success = self.send(&request).await?;
+        self.client
+            .read(success, |payload| self.client.dialect.read(payload))
+    }
+
+    async fn send(&self, request: &Request) -> Result<Success, ClientError> {
         let kind = request.kind();
         let payload = self.client.dialect.encode_request(request);
         let envelope = Envelope::seal_by(&*self.sign, self.client.dialect.payload_type(kind), &payload);

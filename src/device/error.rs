@@ -6,6 +6,7 @@ use super::command::CommandError;
 use super::drone::DroneError;
 use super::duration::format_duration;
 use super::gpio::{GpioError, Level};
+use super::input::InputError;
 use super::modbus::ModbusError;
 use super::output::OutputError;
 use super::pwm::PwmError;
@@ -156,6 +157,14 @@ pub enum DeviceError {
         device: String,
         /// What went wrong, with the remedy.
         cause: OutputError,
+    },
+    /// An input that did not tell what was asked.
+    #[error("{device}: {cause}")]
+    Input {
+        /// The device.
+        device: String,
+        /// What went wrong, with the remedy.
+        cause: InputError,
     },
     /// The serial port, or what is behind it.
     #[error("{device}: {cause}")]

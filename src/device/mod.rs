@@ -28,6 +28,7 @@ pub mod duration;
 mod error;
 pub mod gpio;
 pub mod hours;
+pub mod input;
 pub mod lamp;
 pub mod modbus;
 pub mod output;

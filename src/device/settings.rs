@@ -12,6 +12,7 @@ use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSet
 use super::drone::link::Dial;
 use super::drone::{Drone, DroneSettings};
 use super::gpio::{GpioBackend, LineSpec};
+use super::input::{EdgeSink, Input, InputSettings, Inputs};
 use super::lamp::{Lamp, LampSettings};
 use super::modbus::{Modbus, ModbusSettings};
 use super::output::{Interlocks, OutputSettings};
@@ -35,6 +36,8 @@ use crate::clock::SharedClock;
 pub enum DeviceSettings {
     /// Something switched by a GPIO line.
     Lamp(LampSettings),
+    /// A GPIO line that is read.
+    Input(InputSettings),
     /// An instrument behind a serial port.
     Serial(SerialSettings),
     /// Devices on a Modbus line.
@@ -58,8 +61,9 @@ type Kind = (
 );
 
 /// Every kind. By hand, since what serde generates for a tag among the keys is large.
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     ("lamp", |keys| from_value(keys).map(DeviceSettings::Lamp)),
+    ("input", |keys| from_value(keys).map(DeviceSettings::Input)),
     ("serial", |keys| from_value(keys).map(DeviceSettings::Serial)),
     ("modbus", |keys| from_value(keys).map(DeviceSettings::Modbus)),
     ("drone", |keys| from_value(keys).map(DeviceSettings::Drone)),
@@ -102,6 +106,7 @@ impl DeviceSettings {
     pub fn kind(&self) -> &'static str {
         match self {
             DeviceSettings::Lamp(_) => "lamp",
+            DeviceSettings::Input(_) => "input",
             DeviceSettings::Serial(_) => "serial",
             DeviceSettings::Modbus(_) => "modbus",
             DeviceSettings::Drone(_) => "drone",
@@ -145,6 +150,7 @@ impl DeviceSettings {
         match self {
             DeviceSettings::Drone(_) => true,
             DeviceSettings::Lamp(_)
+            | DeviceSettings::Input(_)
             | DeviceSettings::Serial(_)
             | DeviceSettings::Modbus(_)
             | DeviceSettings::Sleep(_)
@@ -175,6 +181,9 @@ impl DeviceSettings {
 
     /// The GPIO lines that it needs.
     pub fn lines(&self) -> Vec<&LineSpec> {
+        if let DeviceSettings::Input(input) = self {
+            return vec![&input.line];
+        }
         let Some(output) = self.output() else {
             return Vec::new();
         };
@@ -194,6 +203,7 @@ impl DeviceSettings {
             DeviceSettings::Modbus(modbus) => modbus.port.warnings(),
             DeviceSettings::Lamp(_)
             | DeviceSettings::Drone(_)
+            | DeviceSettings::Input(_)
             | DeviceSettings::Sleep(_)
             | DeviceSettings::Echo(_)
             | DeviceSettings::Command(_)
@@ -219,10 +229,14 @@ pub struct Hardware {
     pub dial: Option<Arc<dyn Dial>>,
     /// Where outputs keep their last level; `None`: nothing is kept, and `on_start = "last"` is the safe level.
     pub state_dir: Option<PathBuf>,
+    /// The levels of the inputs that are open: inputs say them here, any device may look.
+    pub inputs: Inputs,
+    /// Takes edges for which something is to be submitted; `None`: nobody submits anything.
+    pub edges: Option<EdgeSink>,
 }
 
 impl Hardware {
-    /// No GPIO, no PWM, a server heard from just now, no interlocks, nothing kept.
+    /// No GPIO, no PWM, a server heard from just now, no interlocks, nothing kept, nobody who submits.
     pub fn new(clock: SharedClock) -> Self {
         Hardware {
             contact: Contact::new(clock.now()),
@@ -232,6 +246,8 @@ impl Hardware {
             interlocks: Interlocks::default(),
             dial: None,
             state_dir: None,
+            inputs: Inputs::default(),
+            edges: None,
         }
     }
 
@@ -270,6 +286,7 @@ pub fn open(
     }
     Ok(match settings {
         DeviceSettings::Lamp(lamp) => Box::new(Lamp::open(name, lamp, hardware)?),
+        DeviceSettings::Input(input) => Box::new(Input::open(name, input, hardware)?),
         DeviceSettings::Serial(serial) => Box::new(Serial::new(name, serial, hardware.clock.clone())),
         DeviceSettings::Modbus(modbus) => Box::new(Modbus::new(name, modbus, hardware.clock.clone())),
         DeviceSettings::Drone(drone) => Box::new(Drone::open(name, drone, hardware)?),
@@ -431,7 +448,8 @@ mod tests {
     fn an_unknown_or_missing_kind_is_answered_with_the_known_ones() {
         let unknown = read("[devices.x]\nkind = \"lmap\"").unwrap_err();
         assert!(
-            unknown.contains("lmap") && unknown.contains("`lamp`, `serial`, `modbus`, `sleep`, `echo`"),
+            unknown.contains("lmap")
+                && unknown.contains("`lamp`, `input`, `serial`, `modbus`, `sleep`, `echo`"),
             "{unknown}"
         );
         let missing = read("[devices.x]\nline = \"GPIO17\"").unwrap_err();

@@ -115,10 +115,9 @@ pub enum Fault {
 /// What only a confirmed process may do.
 const DANGEROUS: &str = "valve.pulse";
 
-/// Steps of the hub's wall clock. One forwards by less than an answer can be late hides behind that delay: the answer then looks
-/// merely less late, and a lease is counted by so much too long (seeds 58032 and 93831 with +2 in the list). That is beyond what the
-/// agent promises: it drops what it knew when the server's clock steps *visibly* (docs/fence.md, 2).
-const HUB_STEPS: &[i64] = &[-3600, -2, 3600, 86_400];
+/// Steps of the hub's wall clock. One by less than an answer can be late hides behind that delay: the answer then looks merely less late
+/// (docs/fence.md, 2).
+const HUB_STEPS: &[i64] = &[-3600, -2, 2, 3600, 86_400];
 
 /// How long schedules last until everything is repaired.
 const BUSY: u64 = 40_000;

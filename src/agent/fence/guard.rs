@@ -2,9 +2,9 @@
 //! comes out (docs/fence.md, 2, 3 and 5).
 //!
 //! ```text
-//! recording ──> (confirming) ──> the lease is checked ──> acting ──> ended
-//!     │              │                    │                 │  └─ the server is looked at every few seconds
-//!     └ refused      └ not ours any more  └ too late        └ stopping: the agent's end, or not ours any more
+//! recording ──> (bounding) ──> (confirming) ──> the lease is checked ──> acting ──> ended
+//!     │              │              │                   │                  │  └─ the server is looked at every few seconds
+//!     └ refused      └ too late     └ not ours any more └ too late         └ stopping: the agent's end, or not ours any more
 //! ```
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::device::{CONFIRM_MAX_AGE, Effect, Urgency, Verb};
 
 /// Verbs that may take longer than this are supervised (3).
 pub const SUPERVISED: Duration = Duration::from_secs(5);
-/// When the server did not say whether it is still ours, so long until it is asked again before acting.
+/// When the server did not say what must be known before acting, so long until it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is known of an attempt before it begins.
@@ -23,8 +23,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Plan {
     /// What the verb changes.
     pub effect: Effect,
-    /// The lease; `None`: the verb's own longest time takes its place.
+    /// The lease, as it surely lasts; `None`: the verb's own longest time takes its place.
     pub lease: Option<Lease>,
+    /// The lease likely ends only then, and what it surely lasts may not do: an exchange bounds it before anything is
+    /// done (2). `None`: nothing more is to be found out.
+    pub likely_end: Option<BootTime>,
     /// How long before the lease's end the verb must have ended, for the device to be safe by then: see [`time_to_safe`].
     pub time_to_safe: Duration,
     /// The server must say, right before acting, that the process is still ours.
@@ -61,6 +64,15 @@ pub enum Event {
     Recorded,
     /// It must not begin, and follows this.
     NotRecorded(Verdict),
+    /// An exchange bounds the lease.
+    Bounded {
+        /// It does not end before this moment.
+        surely: BootTime,
+        /// Another exchange could show that it ends only then.
+        likely: BootTime,
+    },
+    /// An exchange that should have bounded the lease failed.
+    NotBounded,
     /// The server answered a question that was sent at that moment.
     Seen(BootTime, Seen),
     /// The verb ended, and the device is as it should be then.
@@ -75,7 +87,12 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Write down that it begins, and make that durable.
-    Record,
+    Record {
+        /// Beside that do what [`Action::Bound`] says.
+        bound: bool,
+    },
+    /// Make an exchange by which the lease's end can be told.
+    Bound,
     /// Ask the server about the process.
     Ask,
     /// Let the device perform the verb.
@@ -96,14 +113,28 @@ pub enum Action {
 pub struct Guard {
     plan: Plan,
     stage: Stage,
+    bounding: Bounding,
     /// A question is under way.
     asking: bool,
+}
+
+/// How far it is known when the lease ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bounding {
+    /// As far as it must be.
+    Done,
+    /// An exchange is under way.
+    UnderWay,
+    /// An exchange failed or was slow: another at this moment.
+    Again(BootTime),
 }
 
 #[derive(Debug)]
 enum Stage {
     /// Its beginning is being written down. With a reason: the agent stops meanwhile.
     Recording { stop: Option<String> },
+    /// It is written down; when its lease ends is not known yet.
+    Bounding,
     /// The server is asked whether it is still ours, now or at this moment.
     Confirming { ask_at: BootTime },
     /// The verb runs; the server is looked at again at this moment.
@@ -117,17 +148,28 @@ enum Stage {
 impl Guard {
     /// The attempt, and what is to be done first.
     pub fn new(plan: Plan) -> (Self, Action) {
+        let bound = plan.likely_end.is_some();
         let guard = Guard {
             plan,
             stage: Stage::Recording { stop: None },
+            bounding: if bound { Bounding::UnderWay } else { Bounding::Done },
             asking: false,
         };
-        (guard, Action::Record)
+        (guard, Action::Record { bound })
+    }
+
+    /// The lease as far as it is sure now.
+    pub fn lease(&self) -> Option<Lease> {
+        self.plan.lease
     }
 
     /// When to come back with [`Event::Wake`], if nothing happens before.
     pub fn wake(&self) -> Option<BootTime> {
         match &self.stage {
+            Stage::Bounding => match self.bounding {
+                Bounding::Again(at) => Some(self.latest_end().map_or(at, |end| end.min(at))),
+                Bounding::Done | Bounding::UnderWay => self.latest_end(),
+            },
             Stage::Confirming { .. } if self.asking => self.effective_end(),
             Stage::Confirming { ask_at } => {
                 Some(self.effective_end().map_or(*ask_at, |end| end.min(*ask_at)))
@@ -139,12 +181,17 @@ impl Guard {
 
     /// Takes what happened and says what is to be done about it.
     pub fn on(&mut self, event: Event, now: BootTime) -> Option<Action> {
-        if let Event::Seen(..) = event {
-            self.asking = false;
+        match event {
+            Event::Seen(..) => self.asking = false,
+            Event::Bounded { surely, likely } => self.bounded(surely, likely, now),
+            Event::NotBounded => self.bounding_took(now),
+            _ => {}
         }
         match (&mut self.stage, event) {
-            (Stage::Recording { stop: None }, Event::Recorded) if self.plan.confirm => self.confirm(now),
-            (Stage::Recording { stop: None }, Event::Recorded) => Some(self.act(None, now)),
+            (Stage::Recording { stop: None }, Event::Recorded) => {
+                self.stage = Stage::Bounding;
+                self.go_on(now)
+            }
             (Stage::Recording { stop: Some(reason) }, Event::Recorded) => {
                 let ending = Ending::Stopped(std::mem::take(reason));
                 Some(self.finish(ending))
@@ -155,6 +202,9 @@ impl Guard {
                 *stop = Some(reason);
                 None
             }
+
+            (Stage::Bounding, Event::Bounded { .. } | Event::NotBounded | Event::Wake) => self.go_on(now),
+            (Stage::Bounding, Event::Stop(reason)) => Some(self.finish(Ending::Stopped(reason))),
 
             (Stage::Confirming { .. }, Event::Seen(sent_at, Seen::Ours)) => {
                 let begin_by = sent_at + CONFIRM_MAX_AGE;
@@ -210,6 +260,49 @@ impl Guard {
     fn effective_end(&self) -> Option<BootTime> {
         let lease = self.plan.lease?;
         Some(lease.effective_end(self.plan.time_to_safe))
+    }
+
+    /// Where the lease's end is not known yet: when even the best that an exchange could show is over.
+    fn latest_end(&self) -> Option<BootTime> {
+        let surely = self.plan.lease?;
+        let end = self
+            .plan
+            .likely_end
+            .map_or(surely.end, |likely| likely.max(surely.end));
+        Some(Lease { end, ..surely }.effective_end(self.plan.time_to_safe))
+    }
+
+    fn bounded(&mut self, surely: BootTime, likely: BootTime, now: BootTime) {
+        if let Some(lease) = &mut self.plan.lease {
+            lease.end = lease.end.max(surely);
+        }
+        self.plan.likely_end = Some(likely);
+        self.bounding_took(now);
+    }
+
+    /// After an exchange that showed something or nothing: what is surely left of the lease will do if that is at least half of
+    /// what is likely left. Else another exchange may show more.
+    fn bounding_took(&mut self, now: BootTime) {
+        let left = |end: Option<BootTime>| end.map(|end| end.saturating_since(now)).unwrap_or_default();
+        self.bounding = if left(self.effective_end()) >= left(self.latest_end()) / 2 {
+            Bounding::Done
+        } else {
+            Bounding::Again(now + ASK_AGAIN)
+        };
+    }
+
+    /// What is written down goes on once it is known when its lease ends.
+    fn go_on(&mut self, now: BootTime) -> Option<Action> {
+        match self.bounding {
+            Bounding::Done if self.plan.confirm => self.confirm(now),
+            Bounding::Done => Some(self.act(None, now)),
+            _ if self.latest_end().is_some_and(|end| now >= end) => Some(self.finish(Ending::TooLate)),
+            Bounding::Again(at) if now >= at => {
+                self.bounding = Bounding::UnderWay;
+                Some(Action::Bound)
+            }
+            Bounding::Again(_) | Bounding::UnderWay => None,
+        }
     }
 
     fn ask(&mut self) -> Option<Action> {
@@ -297,6 +390,7 @@ mod tests {
         Plan {
             effect: Effect::Once,
             lease: Some(Lease::new(at(160.0), seconds(60))),
+            likely_end: None,
             time_to_safe: seconds(1),
             confirm: false,
             supervise: None,
@@ -305,7 +399,7 @@ mod tests {
 
     fn recorded(plan: Plan) -> (Guard, Option<Action>) {
         let (mut guard, first) = Guard::new(plan);
-        assert_eq!(first, Action::Record);
+        assert_eq!(first, Action::Record { bound: false });
         let next = guard.on(Event::Recorded, at(100.0));
         (guard, next)
     }
@@ -455,5 +549,115 @@ mod tests {
         );
         let ended = acting.on(Event::Ended(Ending::Stopped("SIGTERM".to_owned())), at(101.1));
         assert_eq!(ended, failed);
+    }
+
+    /// What is sure ends at 120 s, the rest of the plan's lease is likely.
+    fn unbounded() -> (Guard, Action) {
+        Guard::new(Plan {
+            lease: Some(Lease::new(at(120.0), seconds(60))),
+            likely_end: Some(at(160.0)),
+            ..plan()
+        })
+    }
+
+    #[test]
+    fn a_lease_that_is_not_bounded_yet_waits_for_an_exchange_beside_the_journal() {
+        let bounded = || Event::Bounded {
+            surely: at(160.0),
+            likely: at(160.0),
+        };
+        let (mut guard, first) = unbounded();
+        assert_eq!(first, Action::Record { bound: true });
+        assert_eq!(guard.on(Event::Recorded, at(125.0)), None);
+        assert_eq!(
+            guard.lease().unwrap().end,
+            at(120.0),
+            "until then only that is sure"
+        );
+        assert_eq!(guard.wake(), Some(at(158.75)));
+        assert_eq!(guard.on(bounded(), at(126.0)), act(None));
+        assert_eq!(guard.lease().unwrap().end, at(160.0));
+        // The other way round.
+        let (mut guard, _) = unbounded();
+        assert_eq!(guard.on(bounded(), at(125.0)), None);
+        assert_eq!(guard.on(Event::Recorded, at(126.0)), act(None));
+    }
+
+    #[test]
+    fn a_step_that_the_exchange_shows_leaves_what_is_sure() {
+        let stepped = || Event::Bounded {
+            surely: at(120.0),
+            likely: at(120.0),
+        };
+        let (mut guard, _) = unbounded();
+        guard.on(Event::Recorded, at(100.0));
+        let until = Some(at(118.75));
+        let begin_by = None;
+        assert_eq!(
+            guard.on(stepped(), at(101.0)),
+            Some(Action::Act { until, begin_by })
+        );
+        let (mut guard, _) = unbounded();
+        guard.on(Event::Recorded, at(125.0));
+        let Some(Action::Finish(Verdict::CloseBefore(before, _))) = guard.on(stepped(), at(126.0)) else {
+            panic!("too late: {guard:?}");
+        };
+        assert_eq!(before, at(120.0), "after that it may be somebody else's");
+    }
+
+    #[test]
+    fn an_exchange_that_fails_or_is_slow_is_made_again_within_the_likely_lease() {
+        let (mut guard, _) = unbounded();
+        guard.on(Event::Recorded, at(125.0));
+        assert_eq!(guard.on(Event::NotBounded, at(130.0)), None);
+        assert_eq!(guard.wake(), Some(at(131.0)));
+        assert_eq!(guard.on(Event::Wake, at(131.0)), Some(Action::Bound));
+        assert_eq!(guard.on(Event::Wake, at(131.5)), None, "one at a time");
+        let slow = Event::Bounded {
+            surely: at(130.0),
+            likely: at(160.0),
+        };
+        assert_eq!(guard.on(slow, at(140.0)), None);
+        assert_eq!(guard.on(Event::Wake, at(141.0)), Some(Action::Bound));
+        let over = guard.on(Event::Wake, at(158.75));
+        assert!(
+            matches!(over, Some(Action::Finish(Verdict::CloseBefore(..)))),
+            "{over:?}"
+        );
+        // Where much is sure all the same, that will do.
+        let (mut guard, _) = unbounded();
+        guard.on(Event::Recorded, at(70.0));
+        let (until, begin_by) = (Some(at(118.75)), None);
+        assert_eq!(
+            guard.on(Event::NotBounded, at(71.0)),
+            Some(Action::Act { until, begin_by })
+        );
+        // The agent's end ends that too.
+        let (mut guard, _) = unbounded();
+        guard.on(Event::Recorded, at(125.0));
+        let stopped = guard.on(Event::Stop("stop".to_owned()), at(126.0));
+        assert!(
+            matches!(stopped, Some(Action::Finish(Verdict::Close(_)))),
+            "{stopped:?}"
+        );
+    }
+
+    #[test]
+    fn what_must_be_confirmed_is_confirmed_after_its_lease_is_bounded() {
+        let (mut guard, _) = Guard::new(Plan {
+            likely_end: Some(at(170.0)),
+            confirm: true,
+            ..plan()
+        });
+        assert_eq!(guard.on(Event::Recorded, at(100.0)), None);
+        let bounded = Event::Bounded {
+            surely: at(160.0),
+            likely: at(160.0),
+        };
+        assert_eq!(guard.on(bounded, at(100.1)), Some(Action::Ask));
+        assert_eq!(
+            guard.on(Event::Seen(at(100.1), Seen::Ours), at(100.2)),
+            act(Some(at(101.1)))
+        );
     }
 }

@@ -157,6 +157,23 @@ impl From<&journal::Refusal> for RefusalReason {
     }
 }
 
+/// What became of an edge for which a process was to be submitted (docs/inputs.md): one label each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EdgeOutcome {
+    /// The server took it.
+    Submitted,
+    /// It was not submitted: too late, too many, or refused.
+    Dropped,
+    /// Too soon after another.
+    RateLimited,
+    /// Nobody answered whether it was taken.
+    Unknown,
+}
+
+impl EdgeOutcome {
+    const LABELS: [&str; 4] = ["submitted", "dropped", "rate_limited", "unknown"];
+}
+
 /// Upper bounds of the lease margin's buckets, in milliseconds, and the same as labels in seconds.
 const MARGIN_BOUNDS: [(u64, &str); 6] = [
     (100, "0.1"),
@@ -175,6 +192,7 @@ pub struct Metrics {
     /// One more than there are bounds: the last one is all that is longer. Not cumulative.
     margins: [AtomicU64; MARGIN_BOUNDS.len() + 1],
     margin_millis: AtomicU64,
+    edges: [AtomicU64; EdgeOutcome::LABELS.len()],
     reconnects: AtomicU64,
     journal_bytes: AtomicU64,
     outbox: AtomicI64,
@@ -198,6 +216,11 @@ impl Metrics {
     /// Assigned work was not begun.
     pub fn refusal(&self, reason: RefusalReason) {
         add(&self.refusals[reason as usize], 1);
+    }
+
+    /// An edge was to submit a process.
+    pub fn edge(&self, outcome: EdgeOutcome) {
+        add(&self.edges[outcome as usize], 1);
     }
 
     /// So much of the lease was left when an attempt ended; nothing when it was cut off.
@@ -256,6 +279,19 @@ impl Metrics {
             "reason",
             &RefusalReason::LABELS,
             &self.refusals,
+        );
+        family(
+            &mut text,
+            "edges_total",
+            "counter",
+            "Edges of inputs that were to submit a process, by outcome.",
+        );
+        labelled(
+            &mut text,
+            "edges_total",
+            "outcome",
+            &EdgeOutcome::LABELS,
+            &self.edges,
         );
         family(
             &mut text,
@@ -355,6 +391,8 @@ mod tests {
         metrics.attempt(AttemptOutcome::Lost);
         metrics.refusal(RefusalReason::Stale);
         metrics.refusal(RefusalReason::NoJournal);
+        metrics.edge(EdgeOutcome::Submitted);
+        metrics.edge(EdgeOutcome::RateLimited);
         metrics.reconnect();
         metrics.journal_has_written(40);
         metrics.journal_has_written(42);
@@ -369,6 +407,9 @@ mod tests {
             ("attempts_total{outcome=\"lost\"}", "1"),
             ("refusals_total{reason=\"stale\"}", "1"),
             ("refusals_total{reason=\"no_journal\"}", "1"),
+            ("edges_total{outcome=\"submitted\"}", "1"),
+            ("edges_total{outcome=\"dropped\"}", "0"),
+            ("edges_total{outcome=\"rate_limited\"}", "1"),
             ("reconnects_total", "1"),
             ("journal_written_bytes_total", "42"),
             ("outbox_depth", "3"),

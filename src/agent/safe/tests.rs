@@ -323,3 +323,20 @@ async fn where_no_line_can_be_driven_pwm_channels_are_driven_all_the_same() {
         "not opened where no output is on a line"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_heartbeat_line_is_low_afterwards_whatever_the_reason() {
+    let settings =
+        settings("[safety]\nheartbeat_line = { chip = \"pinctrl-rp1\", offset = 25 }\n[devices]\n");
+    let list = SafeList::of(&settings);
+    for levels in [Levels::Safe, Levels::Stop] {
+        let run = Run::new();
+        let (said, failed) = run.drive(&list, levels).await;
+        assert_eq!((said.len(), failed), (1, 0));
+        assert!(
+            said[0].starts_with("the heartbeat line: ") && said[0].ends_with(" is off"),
+            "{said:?}"
+        );
+        assert_eq!(run.board.physical("pinctrl-rp1/25"), Some(Physical::Low));
+    }
+}

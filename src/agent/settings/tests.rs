@@ -64,6 +64,7 @@ const EXAMPLES: &[&str] = &[
     "interlock",
     "feedback",
     "pwm",
+    "heartbeat_line",
 ];
 
 #[test]
@@ -119,6 +120,7 @@ fn what_is_commented_out_shows_the_defaults_and_nothing_is_missing() {
     let lamp = all.devices.get_mut("lamp").unwrap();
     assert_eq!(lamp.care.max_age.take(), Some(plain.agent.max_age), "the usual");
     all.metrics.listen = None;
+    all.safety.heartbeat_line = None;
     all.runtime = Runtime {
         runtime_type: all.runtime.runtime_type,
         gpu: all.runtime.gpu,
@@ -156,6 +158,7 @@ fn what_is_commented_out_shows_the_defaults_and_nothing_is_missing() {
             ],
         ),
         ("gpio", &["backend", "edge_times"]),
+        ("safety", &["heartbeat_line", "heartbeat_period"]),
         ("metrics", &["listen"]),
     ] {
         let unknown = format!("[{section}]\nno_such_key = 1\n");
@@ -200,6 +203,48 @@ fn what_is_commented_out_shows_the_defaults_and_nothing_is_missing() {
             .lines()
             .any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
         assert!(told || there, "[devices.lamp] {key} is not in configs/agent.toml");
+    }
+}
+
+#[test]
+fn the_shipped_example_of_inputs_can_be_used_and_shows_every_key() {
+    let example = include_str!("../../../configs/devices-inputs.toml");
+    let plain = read(&format!("{SIMULATED}\n{example}"), &[]).unwrap();
+    let uncommented: Vec<&str> = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.is_empty() && !key.starts_with(' ') => key,
+            _ => line,
+        })
+        .collect();
+    let mut all = read(&format!("{SIMULATED}\n{}", uncommented.join("\n")), &[]).unwrap();
+    let DeviceSettings::Input(button) = &mut all.devices.get_mut("button").unwrap().settings else {
+        panic!("no input");
+    };
+    let mut rules = button.submit.to_vec();
+    // Keys without a default show an example.
+    assert!(rules[0].runtime.take().is_some() && rules[0].runtime_type.take().is_some());
+    rules[0].args.clear();
+    button.submit = rules.into();
+    assert_eq!(all, plain, "what is commented out are the defaults");
+    let button = "[devices.button]\nkind = \"input\"\nline = \"GPIO5\"\n";
+    for table in ["", "[[devices.button.submit]]\nedge = \"on\"\nfunc = \"x\"\n"] {
+        let error = read(&format!("{button}{table}no_such_key = 1\n"), &[]).unwrap_err();
+        let known = error.trim_end().split("known there are ").nth(1);
+        let known: Vec<&str> = known.unwrap_or_else(|| panic!("{error}")).split(", ").collect();
+        assert!(known.len() > 6, "{error}");
+        for key in known {
+            let is_in = |file: &str| {
+                let mut lines = file.lines().map(|line| line.trim_start_matches('#'));
+                lines.any(|line| line.starts_with(&format!("{key} = ")))
+            };
+            // What every device has is in agent.toml; the other way to name a line is in a comment.
+            let told = matches!(key, "chip" | "offset" | "submit");
+            assert!(
+                is_in(example) || is_in(SHIPPED) || told,
+                "{key} is not in configs/devices-inputs.toml"
+            );
+        }
     }
 }
 
@@ -331,6 +376,36 @@ fn errors_name_the_key_the_file_and_what_to_do() {
         ),
         ("#log = \"info\"", "log = \"loud\"", "agent.log", "debug or trace"),
         ("#slots = 1", "slots = 0", "agent.slots", "from 1 to"),
+        (
+            "#heartbeat_line = \"GPIO25\"",
+            "heartbeat_line = \"GPIO17\"",
+            "safety.heartbeat_line",
+            "GPIO17 is a line of devices.lamp",
+        ),
+        (
+            "#heartbeat_line = \"GPIO25\"",
+            "heartbeat_line = 25",
+            "safety.heartbeat_line",
+            "\"GPIO17\" for BCM 17",
+        ),
+        (
+            "#heartbeat_line = \"GPIO25\"",
+            "heartbeat_line = { chip = \"gpiochip0\", offset = 25 }",
+            "safety.heartbeat_line",
+            "numbers move",
+        ),
+        (
+            "#heartbeat_line = \"GPIO25\"",
+            "heartbeat_line = true",
+            "safety.heartbeat_line",
+            "write heartbeat_line = \"GPIO25\"",
+        ),
+        (
+            "#heartbeat_period = \"500ms\"",
+            "heartbeat_period = \"50ms\"",
+            "safety.heartbeat_period",
+            "50ms must be from 100ms to 10s",
+        ),
         ("#max_pulse = \"10m\"", "max_puls = 3", "max_puls", "max_pulse"),
         (
             "#on_lost_server = \"hold\"",
@@ -351,6 +426,11 @@ fn errors_name_the_key_the_file_and_what_to_do() {
         assert!(error.contains("agent.toml"), "the file: {error}");
     }
     for (device, key, help) in [
+        (
+            "kind = \"input\"\nline = \"GPIO5\"\n[[devices.box.submit]]\nedge = \"up\"\nfunc = \"lamp.on\"",
+            "devices.box.submit.edge",
+            "is no edge: write rising (or on)",
+        ),
         (
             "kind = \"shell-worker\"\n[devices.box2]\nkind = \"shell-worker\"",
             "devices.box2.kind",

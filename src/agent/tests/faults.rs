@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::agent::fault_exits::{EXIT_CODE, MOST};
 use crate::agent::reload::Reloads;
 use crate::agent::service::{Agent, Surroundings};
-use crate::agent::settings::{self, Settings};
-use crate::clock::TestClock;
+use crate::agent::settings::{self, HeartbeatLine, Settings};
+use crate::clock::{BootTime, Clock, TestClock};
 use crate::device::Cancellation;
-use crate::device::gpio::{LineFault, SimulatedBoard};
+use crate::device::gpio::{Level, LineFault, LineSpec, SimulatedBoard};
 use crate::notify::Notifier;
 
 /// A lamp that is on from the start and has to go off by itself after a second. Nobody listens where the server should be.
@@ -29,8 +29,16 @@ fn settings(folder: &Path) -> Settings {
 
 /// One life: its exit code, and why it ended. Told to stop after a minute, if it did not end by itself.
 async fn live(settings: &Settings, clock: &Arc<TestClock>, fault: Option<LineFault>) -> (u8, String) {
-    let board = SimulatedBoard::new(clock.clone());
-    let agent = Agent::new(settings, None, clock.clone(), Arc::new(|| 0.5), &board).unwrap();
+    live_on(&SimulatedBoard::new(clock.clone()), settings, clock, fault).await
+}
+
+async fn live_on(
+    board: &SimulatedBoard,
+    settings: &Settings,
+    clock: &Arc<TestClock>,
+    fault: Option<LineFault>,
+) -> (u8, String) {
+    let agent = Agent::new(settings, None, clock.clone(), Arc::new(|| 0.5), board).unwrap();
     board.set_fault("GPIO17", fault);
     let stop = Cancellation::new();
     let surroundings = Surroundings {
@@ -64,6 +72,41 @@ async fn an_output_that_can_t_be_made_safe_ends_the_agent_a_few_times_an_hour() 
     tokio::time::advance(Duration::from_secs(3600)).await;
     let (code, _) = live(&settings, &clock, broken()).await;
     assert_eq!(code, EXIT_CODE, "an hour later it is worth a try again");
+}
+
+/// What a relay on the heartbeat line sees.
+#[tokio::test(start_paused = true)]
+async fn the_heartbeat_stops_when_an_output_is_not_safe_and_when_the_agent_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path());
+    settings.safety.heartbeat_line = Some(HeartbeatLine(LineSpec::named("GPIO25")));
+    let clock = TestClock::new(0);
+    let beats = |board: &SimulatedBoard, from: BootTime| {
+        let edges = board.edges().into_iter().filter(|edge| edge.line == "GPIO25");
+        let edges: Vec<_> = edges.collect();
+        assert_eq!(edges.last().unwrap().level, Level::Off);
+        (edges.len(), edges.last().unwrap().at.saturating_since(from))
+    };
+    let well = SimulatedBoard::new(clock.clone());
+    let (code, _) = live_on(&well, &settings, &clock, None).await;
+    assert_eq!(code, 0);
+    let (count, last) = beats(&well, BootTime::default());
+    assert!(count > 230, "{count} edges in a minute");
+    assert!(last >= Duration::from_secs(60), "until the end: {last:?}");
+    for life in 0..=MOST {
+        let began = clock.now();
+        let broken = SimulatedBoard::new(clock.clone());
+        let (code, _) = live_on(&broken, &settings, &clock, Some(LineFault::Error(5))).await;
+        assert_eq!(
+            code == 0,
+            life == MOST,
+            "the last one stays up, without a heartbeat"
+        );
+        // The lamp has to go off after a second, and can't.
+        let (count, last) = beats(&broken, began);
+        assert!((4..10).contains(&count), "life {life}: {count}");
+        assert!(last < Duration::from_secs(2), "life {life}: {last:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 mod attempts;
 mod counting;
 mod crashes;
+mod edges;
 mod faults;
 mod hazardous;
 mod membership;

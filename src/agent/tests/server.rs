@@ -12,7 +12,8 @@ use crate::client::{Client, Exchange, Exchanging, Stamps, Transport, TransportEr
 use crate::clock::{BootTime, Clock, TestClock};
 use crate::protocol::dialect::Dialect;
 use crate::protocol::model::{
-    Attribute, AttributeKind, Process, ProcessSpec, ProcessState, Runtime, RuntimeState, Version,
+    Attribute, AttributeKind, Process, ProcessSpec, ProcessState, Runtime, RuntimeState, SUBMISSION_ID,
+    Version,
 };
 use crate::protocol::{Answer, Envelope, Failure, Kind, PrivateKey, Refusal, Reply, Request, Time};
 
@@ -176,6 +177,26 @@ impl FakeServer {
         }
         drop(state);
         self.changed();
+    }
+
+    /// Another runtime of the colony.
+    pub fn add_runtime(&self, runtime: Runtime) {
+        self.state().runtimes.push(runtime);
+    }
+
+    /// Everything that was ever submitted, oldest first.
+    pub fn processes(&self) -> Vec<Process> {
+        self.state().processes.clone()
+    }
+
+    /// A hub, which shows its time exactly, takes a submission once.
+    fn submitted_already(&self, spec: &ProcessSpec) -> Option<Process> {
+        let state = self.state();
+        let id = spec.env.get(SUBMISSION_ID)?;
+        let mut processes = state.processes.iter();
+        processes
+            .find(|process| state.shows == Shows::Exactly && process.spec.env.get(SUBMISSION_ID) == Some(id))
+            .cloned()
     }
 
     pub fn runtime(&self, id: &str) -> Option<Runtime> {
@@ -434,6 +455,12 @@ impl FakeServer {
                         return Err(Refusal::NothingToAssign { caller });
                     }
                 }
+            }
+            Request::Submit(spec) => {
+                self.approved(caller)?;
+                let process = self.submitted_already(&spec);
+                let process = process.unwrap_or_else(|| self.process(&self.submit(*spec)));
+                Ok(Answer::Process(Box::new(process)))
             }
             Request::GetHistory {
                 runtime_id, state, ..

@@ -27,6 +27,7 @@ use crate::agent::lane::{End, Lane};
 use crate::agent::metrics::RefusalReason;
 use crate::agent::reconcile;
 use crate::agent::registry::{Function, SharedRegistry};
+use crate::agent::server_clock::LeaseEnds;
 use crate::agent::shared::{Shared, exchange};
 use crate::client::{Caller, ClientError, ServerUrl, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
@@ -473,21 +474,23 @@ impl Worker {
     async fn begin(&mut self, process: Process, stamps: &Stamps) {
         let attempt = Attempt::of(&process);
         let length = lease_length(process.spec.max_exec_time);
-        let lease = length.map(|length| {
-            let (end, news) = self.lane.shared.server_clock(|clock| {
+        let ends = length.map(|length| {
+            let (ends, news) = self.lane.shared.server_clock(|clock| {
                 let before = clock.is_contradicted();
-                let end = clock.lease_end(exchange(stamps), process.start_time, length);
-                (end, clock.is_contradicted() && !before)
+                let ends = clock.lease_ends(exchange(stamps), process.start_time, length);
+                (ends, clock.is_contradicted() && !before)
             });
             if news {
                 tracing::warn!("start times and the server's clock contradict each other; leases count from asking for work");
             }
-            Lease::new(end, length)
+            ends
         });
+        let lease = |end: fn(&LeaseEnds) -> BootTime| Some(Lease::new(end(&ends?), length?));
+        let (surely, likely) = (lease(LeaseEnds::surely), lease(LeaseEnds::likely));
         tracing::info!(%attempt, func = process.spec.func, "assigned");
         self.lane.began(&attempt);
-        match self.examine(&process, lease) {
-            Ok(function) => self.start(process, attempt, function, lease),
+        match self.examine(&process, likely) {
+            Ok(function) => self.start(process, attempt, function, surely, ends),
             Err(refused) => {
                 let verdict = match refused {
                     NotBegun::Refused(reason, text, function) => {
@@ -503,7 +506,7 @@ impl Worker {
                 let end = End {
                     attempt,
                     attributes: Vec::new(),
-                    lease,
+                    lease: surely,
                     verdict,
                     begun: false,
                 };
@@ -512,14 +515,22 @@ impl Worker {
         }
     }
 
-    /// Has an attempt seen through, beside everything else.
-    fn start(&mut self, process: Process, attempt: Attempt, function: Function, lease: Option<Lease>) {
+    /// Has an attempt seen through, beside everything else. `ends`: how far it is known when the lease ends.
+    fn start(
+        &mut self,
+        process: Process,
+        attempt: Attempt,
+        function: Function,
+        lease: Option<Lease>,
+        ends: Option<LeaseEnds>,
+    ) {
         let working = self.enrolment.health().works_on(&function.name);
         let job = Job {
             process,
             attempt,
             function,
             lease,
+            ends,
             lane: self.lane.clone(),
             caller: self.caller().clone(),
             origin: Arc::new(self.origin()),

@@ -7,6 +7,7 @@ use super::{Turn, Worker};
 use crate::agent::fence::{Close, Interrupted, Lease, Seen, Verdict, after_a_crash, lease_length};
 use crate::agent::journal;
 use crate::agent::lane::{End, Lane};
+use crate::agent::server_clock::{Exchange, Stamp, end_seen_later};
 use crate::agent::{answers, delivery};
 use crate::clock::BootTime;
 use crate::device::command::Pool;
@@ -111,27 +112,26 @@ impl Worker {
     }
 
     /// Takes up an attempt that a crash interrupted; what the server said of it, if it was asked.
-    async fn take_up(&mut self, begun: journal::Begun, seen: Option<(Seen, Option<Process>)>) {
-        let (seen, process) = seen.unzip();
+    async fn take_up(&mut self, begun: journal::Begun, seen: Option<Looked>) {
+        let (seen, process) = seen
+            .map(|looked| (looked.seen, looked.process.zip(looked.lease)))
+            .unzip();
         match judge(&self.lane, &begun, seen) {
             Interrupted::Ask => self.interrupted.push(begun),
             Interrupted::Again => match process.flatten() {
-                Some(process) => self.begin_again(begun, process).await,
+                Some((process, lease)) => self.begin_again(begun, process, lease).await,
                 None => self.interrupted.push(begun),
             },
             Interrupted::Over(verdict) => end_interrupted(&self.lane, begun, verdict).await,
         }
     }
 
-    async fn begin_again(&mut self, begun: journal::Begun, process: Process) {
-        // Of its whole length, which the margin is a part of.
-        let lease = begun.lease_end.zip(lease_length(process.spec.max_exec_time));
+    async fn begin_again(&mut self, begun: journal::Begun, process: Process, lease: Lease) {
         let registry = self.registry.current();
-        match (registry.find(&process.spec.func), lease) {
-            (Ok(function), Some((end, length))) if function.verb.effect == begun.effect => {
+        match registry.find(&process.spec.func) {
+            Ok(function) if function.verb.effect == begun.effect => {
                 tracing::info!(attempt = %begun.attempt, "begun again after a crash");
-                let lease = Lease::new(end, length);
-                self.start(process, begun.attempt, function.clone(), Some(lease));
+                self.start(process, begun.attempt, function.clone(), Some(lease), None);
             }
             // The configuration was changed meanwhile.
             _ => end_interrupted(&self.lane, begun, Verdict::Leave).await,
@@ -145,13 +145,17 @@ impl Worker {
         };
         let caller = self.caller().clone();
         let answer = caller.get_process(&begun.attempt.process_id).await;
-        self.lane.shared.hear(&answer);
+        let told = self.lane.shared.hear(&answer);
         let process = answer.as_ref().map(|timed| &timed.value);
         let seen = answers::seen(process, &begun.attempt, caller.id());
         let process = process.ok().cloned();
+        let lease = process
+            .as_ref()
+            .and_then(|process| old_lease(&begun, process, told));
+        let looked = Looked { seen, process, lease };
         // If the agent's stop drops this while the journal is written, the next life takes it up again.
         self.interrupted.pop();
-        self.take_up(begun, Some((seen, process))).await;
+        self.take_up(begun, Some(looked)).await;
         match answer {
             Err(error) if !matches!(error.refusal(), Some(Refusal::Unknown)) => {
                 self.failed(&error, "can't ask about what a crash interrupted")
@@ -186,7 +190,10 @@ fn with_fault(verdict: Verdict, fault: &DeviceError) -> Verdict {
 
 async fn end_interrupted(lane: &Lane, begun: journal::Begun, verdict: Verdict) {
     let end = End {
-        lease: begun.lease_end.map(|end| old_lease(lane, &begun, end)),
+        // What the journal says of its end is likely, not sure (docs/fence.md, 2): the server is asked before anything is told.
+        lease: begun
+            .lease_end
+            .map(|_| Lease::new(BootTime::default(), Duration::ZERO)),
         attempt: begun.attempt,
         attributes: Vec::new(),
         verdict,
@@ -195,9 +202,21 @@ async fn end_interrupted(lane: &Lane, begun: journal::Begun, verdict: Verdict) {
     lane.ended(end).await;
 }
 
-/// The lease of a former life, as far as ends are concerned: over, if that was in another boot.
-fn old_lease(lane: &Lane, begun: &journal::Begun, end: BootTime) -> Lease {
-    let this_boot = lane.shared.is_this_boot(&begun.at);
-    let end = if this_boot { end } else { BootTime::default() };
-    Lease::new(end, Duration::ZERO)
+/// What the server said of an attempt that a crash interrupted.
+struct Looked {
+    seen: Seen,
+    process: Option<Process>,
+    /// What is left of the lease in which it began.
+    lease: Option<Lease>,
+}
+
+/// The lease of a former life in this boot, bounded by what the server's clock shows now; its margin is that of its whole length.
+fn old_lease(begun: &journal::Begun, process: &Process, told: Option<(Exchange, Stamp)>) -> Option<Lease> {
+    let (likely, length) = begun.lease_end.zip(lease_length(process.spec.max_exec_time))?;
+    let end = match told {
+        Some((exchange, stamp)) => end_seen_later(likely, begun.attempt.start_time, length, exchange, stamp),
+        // Such a server never let anything but the sending count.
+        None => likely,
+    };
+    Some(Lease::new(end, length))
 }

@@ -193,7 +193,7 @@ impl Cockpit {
 
     /// Does what the flight wants done, until something is for whoever waits.
     fn act(&mut self) -> Option<Next> {
-        while let Some(act) = self.flight.as_mut().and_then(Flight::next) {
+        while let Some(act) = self.flight.as_mut().and_then(Flight::next_act) {
             match act {
                 Act::Send(said) => self.say_for_flight(&said),
                 Act::Record(record) => self.keep(&record),

@@ -1,14 +1,19 @@
 //! The kernel's GPIO character device (`/dev/gpiochip*`, uAPI v2, Linux 5.10), through gpiocdev.
 
+mod watched;
+
 use std::path::{Path, PathBuf};
 
 use gpiocdev::Request;
 use gpiocdev::chip::{Chip, chips};
-use gpiocdev::line::{Offset, Value};
+use gpiocdev::line::{self, EdgeDetection, Offset, Value};
 
 use super::error::{from_errno, most_similar, permission};
 use super::line::{LineAddress, LineSpec};
+use super::watched::{Bias, WatchedLine, Watching};
 use super::{GpioBackend, GpioError, InputLine, Level, OutputLine};
+use watched::WatchedCdevLine;
+pub(super) use watched::monotonic;
 
 /// The longest consumer name that the kernel keeps (GPIO_MAX_NAME_SIZE without its final zero).
 const CONSUMER_MAX: usize = 31;
@@ -218,31 +223,58 @@ impl GpioBackend for CdevBackend {
         initial: Level,
         consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError> {
-        let line = request(spec, Some(initial), consumer)?;
+        let line = request(spec, Use::Output(initial), consumer)?;
         Ok(Box::new(line))
     }
 
     fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError> {
-        Ok(Box::new(request(spec, None, consumer)?))
+        Ok(Box::new(request(spec, Use::Input, consumer)?))
+    }
+
+    fn watch_input(
+        &self,
+        spec: &LineSpec,
+        watching: Watching,
+        consumer: &str,
+    ) -> Result<Box<dyn WatchedLine>, GpioError> {
+        let line = request(spec, Use::Watched(watching), consumer)?;
+        Ok(Box::new(WatchedCdevLine::new(line, watching)?))
     }
 }
 
-/// Takes a line: as an output with a level, as an input without.
-fn request(spec: &LineSpec, output: Option<Level>, consumer: &str) -> Result<CdevLine, GpioError> {
+/// What a line is taken for.
+enum Use {
+    Output(Level),
+    Input,
+    Watched(Watching),
+}
+
+fn request(spec: &LineSpec, what: Use, consumer: &str) -> Result<CdevLine, GpioError> {
     // Looked up afresh: chips come and go with expanders, holders with their programs.
     let (chips, refused) = look_around()?;
     let (chip, line) = locate(spec, &chips).map_err(|error| rather(error, refused))?;
     let mut builder = Request::builder();
     builder.on_chip(&chip.path).with_consumer(consumer_name(consumer));
     builder.with_line(line.offset);
-    let action = match output {
-        Some(initial) => {
+    let action = match what {
+        Use::Output(initial) => {
             builder.as_output(value(initial));
             "request it as an output"
         }
-        None => {
+        Use::Input => {
             builder.as_input();
             "request it as an input"
+        }
+        Use::Watched(Watching { bias, debounce }) => {
+            builder.as_input().with_edge_detection(EdgeDetection::BothEdges);
+            if let Some(bias) = kernel_bias(bias) {
+                builder.with_bias(bias);
+            }
+            if !debounce.is_zero() {
+                // Where the chip can't, the kernel does it with a timer: it is never refused for that.
+                builder.with_debounce_period(debounce);
+            }
+            "request it as an input with edges"
         }
     };
     if spec.active_low {
@@ -278,6 +310,16 @@ fn describe(chip: &ChipFacts, line: &LineFacts) -> String {
 /// Cuts a name to what the kernel keeps, between characters.
 fn consumer_name(name: &str) -> &str {
     &name[..name.floor_char_boundary(CONSUMER_MAX)]
+}
+
+/// `None`: what it is.
+fn kernel_bias(bias: Bias) -> Option<line::Bias> {
+    match bias {
+        Bias::AsIs => None,
+        Bias::PullUp => Some(line::Bias::PullUp),
+        Bias::PullDown => Some(line::Bias::PullDown),
+        Bias::None => Some(line::Bias::Disabled),
+    }
 }
 
 fn value(level: Level) -> Value {

@@ -13,6 +13,7 @@ mod error;
 mod line;
 mod rppal;
 mod simulated;
+mod watched;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use error::GpioError;
 pub use line::{Level, LineAddress, LineSpec, LineSpecError, Physical, text_or_number};
 pub use rppal::RppalBackend;
 pub use simulated::{Edge, LineFault, SimulatedBoard};
+pub use watched::{Bias, LineEvent, WatchedLine, Watching};
 
 /// Something that can drive lines.
 pub trait GpioBackend: Send + Sync {
@@ -41,6 +43,14 @@ pub trait GpioBackend: Send + Sync {
 
     /// Takes a line as an input. No bias is asked for: `cdev` leaves the pull resistor as it is, `rppal` turns it off.
     fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError>;
+
+    /// Takes a line as an input whose edges are told. Needs a tokio runtime.
+    fn watch_input(
+        &self,
+        spec: &LineSpec,
+        watching: Watching,
+        consumer: &str,
+    ) -> Result<Box<dyn WatchedLine>, GpioError>;
 }
 
 /// An input line that is ours. Dropping it releases the line.

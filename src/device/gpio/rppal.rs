@@ -2,14 +2,21 @@
 //!
 //! The crate was retired by its author and knows the models up to the Pi 500. It goes around the kernel: a line
 //! that the kernel or another program holds is not noticed. So [`super::BackendChoice::Auto`] prefers `cdev`.
+//!
+//! Edges of inputs it has from the kernel all the same, debounced there; the crate waits for them in a thread of its own,
+//! one per input, which sleeps until there is one.
 
 use std::path::Path;
 
-use rppal::gpio::{Error, Gpio, InputPin, OutputPin};
+use async_trait::async_trait;
+use rppal::gpio::{self, Error, Gpio, InputPin, OutputPin, Pin, Trigger};
 use rppal::system::{DeviceInfo, SoC};
+use tokio::sync::mpsc;
 
+use super::cdev::monotonic;
 use super::error::permission;
 use super::line::{LineAddress, LineSpec, Physical};
+use super::watched::{Bias, LineEvent, WatchedLine, Watching};
 use super::{GpioBackend, GpioError, InputLine, Level, OutputLine};
 
 /// The lines of the 40-pin header, BCM 0 to 27; the others carry the SD card, Wi-Fi and the like.
@@ -101,6 +108,15 @@ fn convert(error: Error, line: &str, action: &'static str) -> GpioError {
     }
 }
 
+impl RppalBackend {
+    fn pin(&self, spec: &LineSpec) -> Result<Pin, GpioError> {
+        let number = bcm_number(spec, self.label)?;
+        self.gpio
+            .get(number)
+            .map_err(|error| convert(error, &spec.to_string(), "take it"))
+    }
+}
+
 impl GpioBackend for RppalBackend {
     fn name(&self) -> &'static str {
         "rppal"
@@ -112,11 +128,7 @@ impl GpioBackend for RppalBackend {
         initial: Level,
         _consumer: &str,
     ) -> Result<Box<dyn OutputLine>, GpioError> {
-        let number = bcm_number(spec, self.label)?;
-        let pin = self
-            .gpio
-            .get(number)
-            .map_err(|error| convert(error, &spec.to_string(), "take it"))?;
+        let pin = self.pin(spec)?;
         // Both write the level before the line becomes an output, so nothing glitches.
         let mut pin = match initial.physical(spec.active_low) {
             Physical::Low => pin.into_output_low(),
@@ -131,15 +143,51 @@ impl GpioBackend for RppalBackend {
     }
 
     fn request_input(&self, spec: &LineSpec, _consumer: &str) -> Result<Box<dyn InputLine>, GpioError> {
-        let number = bcm_number(spec, self.label)?;
-        let pin = self
-            .gpio
-            .get(number)
-            .map_err(|error| convert(error, &spec.to_string(), "take it"))?;
+        let pin = self.pin(spec)?;
         Ok(Box::new(RppalInput {
             pin: pin.into_input(),
             active_low: spec.active_low,
         }))
+    }
+
+    fn watch_input(
+        &self,
+        spec: &LineSpec,
+        watching: Watching,
+        _consumer: &str,
+    ) -> Result<Box<dyn WatchedLine>, GpioError> {
+        let pin = self.pin(spec)?;
+        let mut pin = match watching.bias {
+            Bias::AsIs | Bias::None => pin.into_input(),
+            Bias::PullUp => pin.into_input_pullup(),
+            Bias::PullDown => pin.into_input_pulldown(),
+        };
+        let debounce = Some(watching.debounce).filter(|debounce| !debounce.is_zero());
+        let (sender, events) = mpsc::unbounded_channel();
+        let active_low = spec.active_low;
+        let tell = move |event: gpio::Event| {
+            let seen = (level_after(event.trigger, active_low), event.timestamp);
+            // Nobody listens any more: the line is about to be released.
+            let _ = sender.send(seen);
+        };
+        // The thread could not say why it does not get the line; this says it, and gives the line back.
+        let listening = pin
+            .set_interrupt(Trigger::Both, debounce)
+            .and_then(|()| pin.set_async_interrupt(Trigger::Both, debounce, tell));
+        listening.map_err(|error| convert(error, &spec.to_string(), "wait for its edges"))?;
+        Ok(Box::new(WatchedRppalInput {
+            input: RppalInput { pin, active_low },
+            events,
+            debounced: debounce.is_some(),
+        }))
+    }
+}
+
+/// The level that an edge leads to. The registers know nothing of active-low, and so doesn't the kernel here.
+fn level_after(trigger: Trigger, active_low: bool) -> Level {
+    match trigger {
+        Trigger::RisingEdge => Physical::High.logical(active_low),
+        _ => Physical::Low.logical(active_low),
     }
 }
 
@@ -160,6 +208,45 @@ impl InputLine for RppalInput {
 
     fn describe(&self) -> String {
         format!("GPIO{} (rppal)", self.pin.pin())
+    }
+}
+
+struct WatchedRppalInput {
+    input: RppalInput,
+    /// Level, and when by the kernel's monotonic clock.
+    events: mpsc::UnboundedReceiver<(Level, std::time::Duration)>,
+    debounced: bool,
+}
+
+impl InputLine for WatchedRppalInput {
+    fn get(&mut self) -> Result<Level, GpioError> {
+        self.input.get()
+    }
+
+    fn describe(&self) -> String {
+        self.input.describe()
+    }
+}
+
+#[async_trait]
+impl WatchedLine for WatchedRppalInput {
+    async fn next(&mut self) -> Result<LineEvent, GpioError> {
+        match self.events.recv().await {
+            Some((level, at)) => Ok(LineEvent {
+                level,
+                age: monotonic().saturating_sub(at),
+            }),
+            // The thread has ended.
+            None => Err(GpioError::Io {
+                line: self.input.describe(),
+                action: "wait for its edges",
+                cause: std::io::Error::other("rppal's thread has ended"),
+            }),
+        }
+    }
+
+    fn is_debounced(&self) -> bool {
+        self.debounced
     }
 }
 
@@ -244,6 +331,13 @@ mod tests {
             "{other}"
         );
         assert!(other.contains("backend = \"cdev\""), "{other}");
+    }
+
+    #[test]
+    fn edges_of_the_registers_are_voltages() {
+        assert_eq!(level_after(Trigger::RisingEdge, false), Level::On);
+        assert_eq!(level_after(Trigger::RisingEdge, true), Level::Off);
+        assert_eq!(level_after(Trigger::FallingEdge, true), Level::On);
     }
 
     #[test]

@@ -2,14 +2,18 @@
 //!
 //! A line that was never driven rests at its inactive level, as a pull resistor would hold it; so taking a line
 //! with the initial level *on* is an edge, with *off* it is none. Whatever name or chip is asked for exists. An input
-//! reads as inactive until it is set by hand ([`SimulatedBoard::set_input`]) or wired to an output.
+//! reads as inactive until it is set by hand ([`SimulatedBoard::set_input`]) or wired to an output; who watches it is told.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
 use super::line::{LineSpec, Physical};
+use super::watched::{LineEvent, WatchedLine, Watching};
 use super::{GpioBackend, GpioError, InputLine, Level, OutputLine};
 use crate::clock::{BootTime, SharedClock};
 use crate::device::lock;
@@ -67,6 +71,28 @@ struct Line {
     driven: Option<Physical>,
     holder: Option<String>,
     fault: Option<LineFault>,
+    /// Who watches it as an input.
+    watcher: Option<mpsc::UnboundedSender<Seen>>,
+}
+
+/// What who watches a line is told.
+enum Seen {
+    Voltage(Physical, BootTime),
+    /// It was broken with this error number.
+    Broken(i32),
+}
+
+impl Line {
+    /// The voltage is this from now on, whoever makes it so.
+    fn show(&mut self, physical: Physical, at: BootTime) {
+        let before = self.driven.replace(physical);
+        if before != Some(physical)
+            && self.fault.is_none()
+            && let Some(watcher) = &self.watcher
+        {
+            let _ = watcher.send(Seen::Voltage(physical, at));
+        }
+    }
 }
 
 impl SimulatedBoard {
@@ -111,14 +137,20 @@ impl SimulatedBoard {
 
     /// Breaks a line, or repairs it with `None`. Breaking makes no edge.
     pub fn set_fault(&self, line: &str, fault: Option<LineFault>) {
-        lock(&self.state).lines.entry(line.to_owned()).or_default().fault = fault;
+        let mut state = lock(&self.state);
+        let line = state.lines.entry(line.to_owned()).or_default();
+        line.fault = fault;
+        if let (Some(LineFault::Error(errno)), Some(watcher)) = (fault, &line.watcher) {
+            let _ = watcher.send(Seen::Broken(errno));
+        }
     }
 
-    /// Sets an input's level from outside; makes no edge.
+    /// Sets an input's level from outside. Who watches it is told; it is no edge of the board's, which are what was driven.
     pub fn set_input(&self, input: &LineSpec, level: Level) {
+        let now = self.clock.now();
         let mut state = lock(&self.state);
         let line = state.lines.entry(input.to_string()).or_default();
-        line.driven = Some(level.physical(input.active_low));
+        line.show(level.physical(input.active_low), now);
     }
 
     /// Wires an input to an output, as a contact would be: from now on it shows the output's level at once.
@@ -172,7 +204,7 @@ impl SimulatedBoard {
                 .unwrap_or(Level::Off.physical(spec.active_low));
             if let Some(input) = state.wires.get(&name).cloned() {
                 let line = state.lines.entry(input.to_string()).or_default();
-                line.driven = Some(level.physical(input.active_low));
+                line.show(level.physical(input.active_low), self.clock.now());
             }
             if before == physical {
                 return Ok(());
@@ -238,6 +270,57 @@ impl GpioBackend for SimulatedBoard {
     fn request_input(&self, spec: &LineSpec, consumer: &str) -> Result<Box<dyn InputLine>, GpioError> {
         Ok(Box::new(self.take(spec, consumer)?))
     }
+
+    /// Nothing is debounced here, so that who debounces by the clock can be tried.
+    fn watch_input(
+        &self,
+        spec: &LineSpec,
+        _watching: Watching,
+        consumer: &str,
+    ) -> Result<Box<dyn WatchedLine>, GpioError> {
+        let line = self.take(spec, consumer)?;
+        let (watcher, seen) = mpsc::unbounded_channel();
+        if let Some(line) = lock(&self.state).lines.get_mut(&spec.to_string()) {
+            line.watcher = Some(watcher);
+        }
+        Ok(Box::new(WatchedSimulatedLine { line, seen }))
+    }
+}
+
+/// An input of the board that somebody watches.
+struct WatchedSimulatedLine {
+    line: SimulatedLine,
+    seen: mpsc::UnboundedReceiver<Seen>,
+}
+
+impl InputLine for WatchedSimulatedLine {
+    fn get(&mut self) -> Result<Level, GpioError> {
+        InputLine::get(&mut self.line)
+    }
+
+    fn describe(&self) -> String {
+        InputLine::describe(&self.line)
+    }
+}
+
+#[async_trait]
+impl WatchedLine for WatchedSimulatedLine {
+    async fn next(&mut self) -> Result<LineEvent, GpioError> {
+        let SimulatedLine { board, spec, .. } = &self.line;
+        match self.seen.recv().await {
+            Some(Seen::Voltage(physical, at)) => Ok(LineEvent {
+                level: physical.logical(spec.active_low),
+                age: board.clock.now().saturating_since(at),
+            }),
+            Some(Seen::Broken(errno)) => Err(failed(spec.to_string(), "wait for its edges", errno)),
+            // The board holds the sender as long as the line is held.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_debounced(&self) -> bool {
+        false
+    }
 }
 
 /// A line of the board that somebody holds.
@@ -290,6 +373,7 @@ impl Drop for SimulatedLine {
         // The level stays, as most chips keep it.
         if let Some(line) = lock(&self.board.state).lines.get_mut(&self.spec.to_string()) {
             line.holder = None;
+            line.watcher = None;
         }
     }
 }

@@ -10,6 +10,17 @@ use super::json::JsonError;
 use super::model::{Attribute, ProcessSpec};
 use super::request::{Answer, Kind, Request};
 
+/// A value that a success tells.
+///
+/// Each is read apart from the others, so that a program carries no readers of what it never asks for.
+pub trait Told: Sized {
+    /// Reads it as the runtime dialect writes it.
+    ///
+    /// # Errors
+    /// It is something else.
+    fn in_runtime_dialect(payload: &[u8]) -> Result<Self, JsonError>;
+}
+
 /// Which generation of the protocol is spoken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -54,6 +65,16 @@ impl Dialect {
     pub fn encode_answer(self, kind: Kind, answer: &Answer) -> Vec<u8> {
         match self {
             Dialect::Runtime => runtime::encode_answer(kind, answer),
+        }
+    }
+
+    /// Reads the payload of a success, of which the caller knows what it tells.
+    ///
+    /// # Errors
+    /// It tells something else.
+    pub fn read<T: Told>(self, payload: &[u8]) -> Result<T, JsonError> {
+        match self {
+            Dialect::Runtime => T::in_runtime_dialect(payload),
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::access::{FileFacts, Rule, User, judge_access};
 use super::finding::Finding;
+use crate::agent::heartbeat;
 use crate::console::table::table;
 use crate::device::gpio::{BackendChoice, ChipFacts, GpioError, LineFacts, LineSpec, locate, survey};
 
@@ -15,6 +16,44 @@ const HEADER_PINS: [u8; 28] = [
     27, 28, 3, 5, 7, 29, 31, 26, 24, 21, 19, 23, 32, 33, 8, 10, 36, 11, 12, 35, 38, 40, 15, 16, 18, 22, 37,
     13,
 ];
+
+/// A line that the configuration names.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The table or key that names it: `devices.lamp`.
+    about: String,
+    /// What it is for, as the table of lines shows it.
+    shown: String,
+    /// How the agent calls itself to the kernel when it holds it.
+    consumer: String,
+    spec: LineSpec,
+    /// Whether it is driven.
+    is_output: bool,
+}
+
+impl Wanted {
+    /// A line of a device.
+    pub fn of_device(device: &str, spec: &LineSpec, is_output: bool) -> Self {
+        Wanted {
+            about: format!("devices.{device}"),
+            shown: device.to_owned(),
+            consumer: format!("{CONSUMER}{device}"),
+            spec: spec.clone(),
+            is_output,
+        }
+    }
+
+    /// The heartbeat line.
+    pub fn heartbeat(spec: &LineSpec) -> Self {
+        Wanted {
+            about: "safety.heartbeat_line".to_owned(),
+            shown: "(heartbeat)".to_owned(),
+            consumer: heartbeat::CONSUMER.to_owned(),
+            spec: spec.clone(),
+            is_output: true,
+        }
+    }
+}
 
 /// What the kernel does with an output that is let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +71,8 @@ pub enum OnRelease {
 pub struct GpioFacts {
     /// Which backend is configured.
     pub backend: BackendChoice,
-    /// The configured devices and their lines.
-    pub wanted: Vec<(String, LineSpec)>,
+    /// The configured lines.
+    pub wanted: Vec<Wanted>,
     /// The chips, as far as they may be looked at.
     pub chips: Result<Vec<ChipFacts>, GpioError>,
     /// The device files of all chips.
@@ -48,7 +87,7 @@ pub struct GpioFacts {
 
 impl GpioFacts {
     /// Looks; requests no line.
-    pub fn gather(backend: BackendChoice, wanted: Vec<(String, LineSpec)>, service_runs: bool) -> Self {
+    pub fn gather(backend: BackendChoice, wanted: Vec<Wanted>, service_runs: bool) -> Self {
         let chips = survey();
         let labels = chips.iter().flatten().map(|chip| chip.label.clone());
         GpioFacts {
@@ -118,12 +157,7 @@ pub fn judge(facts: &GpioFacts, user: &User) -> Vec<Finding> {
     }
     match &facts.chips {
         Ok(chips) => {
-            findings.extend(
-                facts
-                    .wanted
-                    .iter()
-                    .map(|(device, spec)| line(device, spec, chips, facts)),
-            );
+            findings.extend(facts.wanted.iter().map(|wanted| line(wanted, chips, facts)));
             findings.extend(releases(chips, facts));
         }
         Err(error) if facts.backend == BackendChoice::Rppal => {
@@ -157,8 +191,8 @@ fn registers(facts: &GpioFacts, user: &User) -> Finding {
 }
 
 /// About one configured line.
-fn line(device: &str, spec: &LineSpec, chips: &[ChipFacts], facts: &GpioFacts) -> Finding {
-    let about = format!("devices.{device}");
+fn line(wanted: &Wanted, chips: &[ChipFacts], facts: &GpioFacts) -> Finding {
+    let Wanted { about, spec, .. } = wanted;
     let (chip, line) = match locate(spec, chips) {
         Ok(found) => found,
         Err(error) => return Finding::error(about, error.to_string()),
@@ -167,7 +201,7 @@ fn line(device: &str, spec: &LineSpec, chips: &[ChipFacts], facts: &GpioFacts) -
     if !line.used {
         return Finding::ok(about, format!("{place}, free"));
     }
-    let ours = line.consumer == format!("{CONSUMER}{device}");
+    let ours = line.consumer == wanted.consumer;
     if ours && facts.service_runs {
         return Finding::ok(about, format!("{place}, held by the agent that is at work"));
     }
@@ -184,7 +218,8 @@ fn releases(chips: &[ChipFacts], facts: &GpioFacts) -> Vec<Finding> {
         facts
             .wanted
             .iter()
-            .filter_map(|(_, spec)| locate(spec, chips).ok())
+            .filter(|wanted| wanted.is_output)
+            .filter_map(|wanted| locate(&wanted.spec, chips).ok())
             .any(|(chip, _)| chip.label == label)
     };
     facts
@@ -227,8 +262,8 @@ pub fn lines(facts: &GpioFacts) -> Option<String> {
         facts
             .wanted
             .iter()
-            .find(|(_, spec)| locate(spec, chips).is_ok_and(|found| found == (chip, line)))
-            .map_or_else(String::new, |(device, _)| device.clone())
+            .find(|wanted| locate(&wanted.spec, chips).is_ok_and(|found| found == (chip, line)))
+            .map_or_else(String::new, |wanted| wanted.shown.clone())
     };
     let rows: Vec<[String; 6]> = chips
         .iter()

@@ -26,7 +26,7 @@ fn facts(chips: Result<Vec<ChipFacts>, GpioError>, wanted: &[(&str, &str)]) -> G
         backend: BackendChoice::Auto,
         wanted: wanted
             .iter()
-            .map(|(device, line)| ((*device).to_owned(), LineSpec::named(*line)))
+            .map(|(device, line)| Wanted::of_device(device, &LineSpec::named(*line), *device != "button"))
             .collect(),
         on_release: chips
             .iter()
@@ -89,6 +89,35 @@ fn who_holds_a_line_is_named_and_the_service_may() {
     assert!(findings[1].text.contains("in use by \"fan\""), "{findings:?}");
     facts.service_runs = true;
     assert_eq!(levels(&facts)[..2], [Level::Ok, Level::Error]);
+}
+
+#[test]
+fn inputs_and_the_heartbeat_line_are_lines_too() {
+    let mut facts = facts(board(&[]), &[("button", "GPIO2")]);
+    assert_eq!(
+        levels(&facts),
+        [Level::Ok],
+        "of an input nothing becomes anything"
+    );
+    facts.wanted.push(Wanted::heartbeat(&LineSpec::named("GPIO3")));
+    assert_eq!(levels(&facts), [Level::Ok, Level::Ok, Level::Note]);
+    let table = lines(&facts).unwrap();
+    let (button, heartbeat) = (table.lines().nth(3).unwrap(), table.lines().nth(4).unwrap());
+    assert!(
+        button.ends_with(" button") && heartbeat.ends_with(" (heartbeat)"),
+        "{table}"
+    );
+    facts.chips = board(&[(3, heartbeat::CONSUMER)]);
+    facts.wanted.remove(0);
+    let findings = judge(&facts, &pi());
+    assert_eq!(findings[0].about, "safety.heartbeat_line");
+    assert_eq!(
+        findings[0].level,
+        Level::Error,
+        "no agent runs that could hold it"
+    );
+    facts.service_runs = true;
+    assert_eq!(levels(&facts), [Level::Ok, Level::Note]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use self::access::User;
 use self::finding::{Finding, Level};
-use self::gpio::GpioFacts;
+use self::gpio::{GpioFacts, Wanted};
 use self::keys::KeyFacts;
 use self::programs::ProgramFacts;
 use self::pwm::PwmFacts;
@@ -98,12 +98,9 @@ async fn look(setup: &Setup, offline: bool) -> (Vec<Finding>, Option<String>) {
     for (name, device) in settings.kinds() {
         let warnings = device.warnings().into_iter();
         findings.extend(warnings.map(|text| Finding::warning(format!("devices.{name}"), text)));
-        wanted.extend(
-            device
-                .lines()
-                .into_iter()
-                .map(|line| (name.clone(), line.clone())),
-        );
+        let driven = device.output().and_then(|output| output.drive.line());
+        let lines = device.lines().into_iter();
+        wanted.extend(lines.map(|line| Wanted::of_device(name, line, driven == Some(line))));
         channels.extend(device.pwm().map(|channel| (name.clone(), channel.clone())));
         if let Some(port) = port_of(device) {
             findings.push(serial::judge(
@@ -113,6 +110,8 @@ async fn look(setup: &Setup, offline: bool) -> (Vec<Finding>, Option<String>) {
         }
         findings.extend(ProgramFacts::gather(name, device).iter().map(programs::judge));
     }
+    let heartbeat = &settings.safety.heartbeat_line;
+    wanted.extend(heartbeat.iter().map(|line| Wanted::heartbeat(&line.0)));
     let mut lines = None;
     if !wanted.is_empty() {
         let gpio = GpioFacts::gather(settings.gpio.backend, wanted, state.service.is_some());

@@ -20,6 +20,7 @@ use super::super::wire::{Heard, Node};
 use super::commands::acknowledged;
 use super::modes::{Family, Mode};
 use super::progress::Weight;
+use super::sight::{last_item, last_seen, on_ground, own_reason, position_text};
 use super::vehicle::{Landed, Vehicle, breach_name};
 use super::{End, Flight, LOST_IN_AIR, Order, Phase, RecordPhase, Stage};
 use crate::clock::BootTime;
@@ -32,6 +33,8 @@ const OBEYS: Duration = Duration::from_secs(5);
 const STOPPED: Duration = Duration::from_secs(15);
 /// How long its own answer to a breach may take to show.
 const BREACH: Duration = Duration::from_secs(3);
+/// What a mode changed for is told within this time: once a second it says where in the mission it is.
+const REASONS: Duration = Duration::from_millis(2_500);
 /// How long it may stand on the ground in its mission before that is given up.
 const LEAVES_GROUND: Duration = Duration::from_secs(30);
 /// How long it may stand after a landing before it is told to disarm, and before that is given up.
@@ -60,6 +63,8 @@ struct Home {
     planned: bool,
     /// Commanded from here; otherwise it went by itself.
     by_us: bool,
+    /// It was told.
+    told: bool,
     /// A heartbeat showed it.
     seen: bool,
     last: Option<BootTime>,
@@ -128,7 +133,7 @@ impl Air {
 
     pub(super) fn phase(&self) -> Phase {
         match &self.home {
-            _ if self.landing => Phase::Landing,
+            _ if self.landing || (self.left_ground && self.stands.is_some()) => Phase::Landing,
             Some(home) if home.goal == Goal::Land => Phase::Landing,
             Some(_) => Phase::Returning,
             None if self.holding => Phase::Holding,
@@ -149,6 +154,7 @@ impl Home {
             began: now,
             planned: false,
             by_us: true,
+            told: true,
             seen: false,
             last: None,
             sent: 0,
@@ -218,9 +224,7 @@ impl Flight {
 
     /// No heartbeat: its own failsafe is to bring it home. What was to be commanded is commanded all the same; it may hear.
     fn unheard(&mut self, mut air: Air, vehicle: &Vehicle, now: BootTime) -> Stage {
-        let silent = vehicle
-            .last_heartbeat()
-            .map_or(LOST_IN_AIR, |at| now.saturating_since(at));
+        let silent = vehicle.silent_for(now);
         if silent >= LOST_IN_AIR {
             let why = format!(
                 "it was not heard for {} s; its own failsafe has it. {}",
@@ -292,7 +296,7 @@ impl Flight {
                 Some(order) => order.why().to_owned(),
                 None if stood >= LEAVES_GROUND => {
                     format!(
-                        "the mission runs, but it did not leave the ground in {} s",
+                        "it was started, and did not leave the ground in {} s",
                         LEAVES_GROUND.as_secs()
                     )
                 }
@@ -348,23 +352,18 @@ impl Flight {
         air.item = air.item.max(vehicle.mission_current().unwrap_or(0));
         air.holding = self.holds(vehicle, now);
         if let Some(mode @ (Mode::Return | Mode::Land)) = vehicle.mode() {
-            let planned = air.item >= last;
             let goal = if mode == Mode::Land {
                 Goal::Land
             } else {
                 Goal::Return
             };
-            let why = own_reason(vehicle, goal);
-            if !planned {
-                self.tell(Weight::Turn, format!("{why}."), now);
-                self.record(RecordPhase::Returning);
-            }
             air.home = Some(Home {
-                planned,
                 by_us: false,
+                told: false,
                 seen: true,
-                ..Home::ordered(goal, why, now)
+                ..Home::ordered(goal, String::new(), now)
             });
+            self.explain(air, vehicle, now);
             return;
         }
         if let Some((at, seq)) = vehicle.mission_reached()
@@ -379,8 +378,8 @@ impl Flight {
             .breach()
             .filter(|(since, _)| now.saturating_since(*since) >= BREACH);
         let low = vehicle.battery().filter(|percent| *percent < self.reserve);
-        // Its last item is its way home, or down: nothing gets it there sooner.
-        let ends = air.item >= last;
+        // Its last item is its way home, or down: nothing gets it there sooner, unless it does not get there at all.
+        let ends = air.item >= last && now < self.end;
         let why = if let Some((_, kind)) = breached {
             format!("its fence is breached, {}", breach_name(kind))
         } else if let Some(percent) = low.filter(|_| !ends) {
@@ -391,6 +390,25 @@ impl Flight {
             return;
         };
         self.go_home(air, Goal::Return, why, now);
+    }
+
+    /// It came home by itself: because its mission says so, or for a reason, which may be told a little later.
+    fn explain(&mut self, air: &mut Air, vehicle: &Vehicle, now: BootTime) {
+        let Some(home) = &mut air.home else { return };
+        if home.by_us || home.told {
+            return;
+        }
+        air.item = air.item.max(vehicle.mission_current().unwrap_or(0));
+        home.planned = air.item >= last_item(&self.mission);
+        home.why = own_reason(vehicle, home.goal);
+        if home.planned {
+            home.told = true;
+        } else if now.saturating_since(home.began) >= REASONS {
+            home.told = true;
+            let text = format!("It comes down: {}.", home.why);
+            self.tell(Weight::Turn, text, now);
+            self.record(RecordPhase::Returning);
+        }
     }
 
     /// Whether it stays at a point of the mission for a while.
@@ -408,6 +426,7 @@ impl Flight {
 
     /// On the way home: whether it still is.
     fn watch_home(&mut self, air: &mut Air, vehicle: &Vehicle, now: BootTime) {
+        self.explain(air, vehicle, now);
         let Some(home) = &mut air.home else { return };
         if home.reached_by(vehicle.mode()) {
             if !home.seen {
@@ -473,66 +492,4 @@ fn foreign(air: &mut Air, vehicle: &Vehicle, now: BootTime) -> Option<String> {
         }
     }
     None
-}
-
-/// Why the autopilot came home by itself.
-fn own_reason(vehicle: &Vehicle, goal: Goal) -> String {
-    let what = match goal {
-        Goal::Return => "the autopilot returns by itself",
-        Goal::Land => "the autopilot lands by itself",
-    };
-    let since = vehicle
-        .mode_since()
-        .map_or(BootTime::default(), |since| since - Duration::from_secs(5));
-    let breach = vehicle
-        .breach()
-        .map(|(_, kind)| format!("its fence is breached, {}", breach_name(kind)));
-    let reasons = vehicle.reasons(since);
-    match (breach, reasons.is_empty()) {
-        (Some(breach), _) => format!("{what}: {breach}"),
-        (None, false) => format!("{what}: {reasons}"),
-        (None, true) => what.to_owned(),
-    }
-}
-
-/// The number of the last item, 0 if the mission is not known.
-fn last_item(mission: &[super::super::wire::Item]) -> u16 {
-    mission.last().map_or(0, |item| item.seq)
-}
-
-/// Whether it stands: by what it says, or else because it is low and does not move.
-fn on_ground(vehicle: &Vehicle, now: BootTime) -> bool {
-    match vehicle.landed(now) {
-        Some(landed) => landed == Landed::OnGround,
-        None => vehicle
-            .fix(now)
-            .is_some_and(|fix| fix.altitude < 1.0 && fix.climb.abs() < 0.3 && fix.speed < 0.5),
-    }
-}
-
-/// Where it was last, for whoever has to look for it.
-fn last_seen(vehicle: &Vehicle) -> String {
-    vehicle.last_fix().map_or_else(
-        || "Where it is, is not known.".to_owned(),
-        |fix| {
-            format!(
-                "It was last at {}, {:.0} m above home.",
-                fix.position, fix.altitude
-            )
-        },
-    )
-}
-
-/// How it goes, for people.
-fn position_text(vehicle: &Vehicle, now: BootTime) -> String {
-    let Some(fix) = vehicle.fix(now) else {
-        return "Flying; its position is not told.".to_owned();
-    };
-    let home = vehicle.home().map_or_else(String::new, |home| {
-        format!(", {:.0} m from home", home.at.distance(fix.position))
-    });
-    let battery = vehicle
-        .battery()
-        .map_or_else(String::new, |percent| format!(", battery {percent} %"));
-    format!("At {}, {:.0} m high{home}{battery}.", fix.position, fix.altitude)
 }

@@ -87,6 +87,7 @@ pub(super) struct Starting {
     began: BootTime,
     step: StartStep,
     sendings: u8,
+    unclear: u8,
 }
 
 #[derive(Debug)]
@@ -124,6 +125,7 @@ impl Starting {
             began: now,
             step: StartStep::Recording,
             sendings: 0,
+            unclear: 0,
         }
     }
 
@@ -135,6 +137,11 @@ impl Starting {
             }
         }
     }
+}
+
+/// Whether it is heard to stand on the ground, in the mode that it was put into.
+fn waits(vehicle: &Vehicle, now: BootTime) -> bool {
+    vehicle.alive(now) && !vehicle.in_air(now) && vehicle.mode() == vehicle.family().map(waiting_mode)
 }
 
 impl Flight {
@@ -192,11 +199,16 @@ impl Flight {
                     if let Some(why) = self.too_late(now) {
                         return self.stand_down(why, now);
                     }
-                    self.arm_sent = Some(now);
-                    self.send_command(CMD_COMPONENT_ARM_DISARM, 0, &[1.0]);
-                    ArmStep::Sent {
-                        at: now,
-                        result: None,
+                    if waits(vehicle, now) {
+                        self.arm_sent = Some(now);
+                        self.send_command(CMD_COMPONENT_ARM_DISARM, 0, &[1.0]);
+                        ArmStep::Sent {
+                            at: now,
+                            result: None,
+                        }
+                    } else {
+                        // Whether that lasts is judged meanwhile.
+                        ArmStep::Waiting(now + AGAIN)
                     }
                 }
             },
@@ -247,10 +259,17 @@ impl Flight {
     }
 
     pub(super) fn start(&mut self, mut starting: Starting, vehicle: &Vehicle, now: BootTime) -> Stage {
-        let flies = vehicle.armed() && vehicle.mode() == Some(Mode::Mission);
-        if flies && starting.sendings > 0 {
+        // Its own failsafe may have been faster than the next heartbeat.
+        let obeyed = matches!(
+            vehicle.mode(),
+            Some(Mode::Mission | Mode::Takeoff | Mode::Return | Mode::Land)
+        );
+        if obeyed && vehicle.armed() && starting.sendings > 0 {
             self.tell(Weight::Phase, "The mission was started.".to_owned(), now);
             return Stage::Air(Air::en_route(now));
+        }
+        if !vehicle.alive(now) {
+            return self.start_unheard(starting, vehicle, now);
         }
         if let Some(end) = self.start_disturbed(&starting, vehicle, now) {
             return end;
@@ -273,7 +292,7 @@ impl Flight {
                 };
                 return self.stand_down(why.to_owned(), now);
             }
-            StartStep::Asking(asking) => match self.ask(asking, &mut 0, 2, now) {
+            StartStep::Asking(asking) => match self.ask(asking, &mut starting.unclear, 2, now) {
                 Asked::Open(asking) => StartStep::Asking(asking),
                 Asked::No(why) => return self.stand_down(why, now),
                 Asked::Go => {
@@ -281,7 +300,7 @@ impl Flight {
                         return self.stand_down(why, now);
                     }
                     // Only to a vehicle that is heard to stand there as it was left.
-                    if !vehicle.alive(now) || !vehicle.armed() || vehicle.in_air(now) {
+                    if !vehicle.armed() || !waits(vehicle, now) {
                         return self
                             .stand_down("it was not ready any more when it was to start".to_owned(), now);
                     }
@@ -327,17 +346,19 @@ impl Flight {
         Stage::Starting(starting)
     }
 
+    /// Not heard: whether it was started is not known, and nothing is said until that is.
+    fn start_unheard(&mut self, starting: Starting, vehicle: &Vehicle, now: BootTime) -> Stage {
+        if self.start_sent.is_none() {
+            return self.stand_down("it was not heard any more when it was to start".to_owned(), now);
+        }
+        if vehicle.silent_for(now) >= LOST_IN_AIR {
+            return self.hands_off("it was not heard again after its start was commanded".to_owned());
+        }
+        Stage::Starting(starting)
+    }
+
     /// What ends the start from outside.
     fn start_disturbed(&mut self, starting: &Starting, vehicle: &Vehicle, now: BootTime) -> Option<Stage> {
-        if !vehicle.alive(now) {
-            let silent = vehicle
-                .last_heartbeat()
-                .map_or(LOST_IN_AIR, |at| now.saturating_since(at));
-            // Whether it was started is not known: nothing is said until it is heard.
-            let lost = silent >= LOST_IN_AIR;
-            return lost
-                .then(|| self.hands_off("it was not heard again after its start was commanded".to_owned()));
-        }
         let (armed, mode) = vehicle.settled()?;
         if !armed {
             let reasons = vehicle.reasons(starting.began);
@@ -354,8 +375,7 @@ impl Flight {
             let why = format!("it disarmed by itself before its start was obeyed{space}{reasons}");
             return Some(self.stand_down(why, now));
         }
-        let ours = [Some(Mode::Mission), vehicle.family().map(waiting_mode)];
-        if !ours.contains(&Some(mode)) && mode != Mode::Takeoff {
+        if Some(mode) != vehicle.family().map(waiting_mode) {
             let why = format!("somebody else changed its mode to {}", vehicle.mode_name());
             return Some(self.stand_down(why, now));
         }

@@ -92,10 +92,7 @@ impl Flight {
         if !connected {
             return None;
         }
-        let silent = vehicle
-            .last_heartbeat()
-            .is_none_or(|at| now.saturating_since(at) >= LOST_ON_GROUND);
-        if silent && self.start_sent.is_none() {
+        if vehicle.silent_for(now) >= LOST_ON_GROUND && self.start_sent.is_none() {
             return Some(format!(
                 "the vehicle was not heard for {} s before the start; look at its cable and its power",
                 LOST_ON_GROUND.as_secs()
@@ -149,7 +146,7 @@ impl Flight {
         }
     }
 
-    pub(super) fn check_failsafes(&mut self, mut check: FailsafeCheck, _: &Vehicle, now: BootTime) -> Stage {
+    pub(super) fn check_failsafes(&mut self, mut check: FailsafeCheck, now: BootTime) -> Stage {
         let (said, end) = check.tick(now);
         self.send_some(said);
         match end {

@@ -38,10 +38,12 @@
 //! | [`acquaintance`] | asking for what is not said by itself |
 //! | [`commands`], [`upload`], [`readback`], [`params`] | MAVLink's protocols, one exchange each |
 //! | [`failsafes`], `preflight` | what must be so before a flight |
-//! | `ground`, `arming`, `stand_down`, `air`, `resume` | the states |
+//! | `acts` | what goes in and comes out |
+//! | `ground`, `arming`, `stand_down`, `air`, `resume` | the states; `sight` is how a flight looks from here |
 //! | `progress`, [`summary`] | what is told |
 
 pub mod acquaintance;
+mod acts;
 mod air;
 mod arming;
 pub mod commands;
@@ -53,6 +55,7 @@ mod preflight;
 mod progress;
 pub mod readback;
 mod resume;
+mod sight;
 mod stand_down;
 pub mod summary;
 pub mod upload;
@@ -62,12 +65,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use acquaintance::Acquaintance;
+pub use acts::{Act, End, Order, Phase, Record, RecordPhase, Setup};
 pub use modes::{Family, Mode};
 pub use progress::MOST as MOST_PROGRESS;
 pub use summary::Summary;
 pub use vehicle::Vehicle;
 
-use super::plan::{Estimate, Performance, Plan};
+use super::plan::{Estimate, Performance};
 use super::settings::DroneSettings;
 use super::wire::number::CMD_COMPONENT_ARM_DISARM;
 use super::wire::{Frame, Item, ListKind, Said};
@@ -87,157 +91,6 @@ const LOOK: Duration = Duration::from_millis(200);
 /// A vehicle that is not heard for so long is given up: on the ground, and in the air.
 const LOST_ON_GROUND: Duration = Duration::from_secs(30);
 const LOST_IN_AIR: Duration = Duration::from_secs(600);
-
-/// What is to be flown.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The process's id.
-    pub process: String,
-    /// What it asks for.
-    pub plan: Plan,
-    /// The drone as it is configured.
-    pub drone: DroneSettings,
-    /// Everything must be on the ground by then; `max_time` holds besides.
-    pub end: Option<BootTime>,
-}
-
-/// What somebody wants instead of the flight, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// Return to launch; before the start: stand down.
-    Return(String),
-    /// Land where it is; before the start: stand down.
-    Land(String),
-    /// Before the start: stand down; in the air: return.
-    Stop(String),
-}
-
-impl Order {
-    fn why(&self) -> &str {
-        match self {
-            Order::Return(why) | Order::Land(why) | Order::Stop(why) => why,
-        }
-    }
-}
-
-/// How far a flight got, for whoever has to go on after a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordPhase {
-    /// It may be armed, on the ground.
-    Armed,
-    /// The start may have been said.
-    Started,
-    /// It may be on its way home.
-    Returning,
-}
-
-/// What must outlive a crash. It is written before arming and may be forgotten once [`Act::Over`] came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// The process's id.
-    pub process: String,
-    /// [`readback::fingerprint`] of the mission as it was read back.
-    pub mission: u64,
-    /// How far it got.
-    pub phase: RecordPhase,
-}
-
-/// What is to be done, in order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Act {
-    /// Said to the vehicle.
-    Send(Said),
-    /// The server is asked whether the process is still ours; the answer goes to [`Flight::confirmed`].
-    Confirm,
-    /// Written where it outlives a crash; then [`Flight::recorded`]. Only [`RecordPhase::Returning`] is not waited for.
-    Record(Record),
-    /// Told to whoever waits for the process.
-    Progress(String),
-    /// The flight is over. The last act, and there is always one.
-    Over(End),
-}
-
-/// How a flight ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum End {
-    /// A dry run: it could fly now. What was found.
-    Ready(String),
-    /// As planned: landed and disarmed.
-    Flown(Summary),
-    /// It is down and disarmed, but not as planned.
-    Returned {
-        /// Why it did not go on.
-        why: String,
-        /// What it flew.
-        summary: Summary,
-    },
-    /// It did not leave the ground by our doing, and is disarmed as far as it was ours to disarm.
-    NotFlown {
-        /// Why.
-        why: String,
-    },
-    /// Somebody else has it, or nobody hears it: nothing is said to it any more.
-    HandsOff {
-        /// Why.
-        why: String,
-        /// What was seen until then.
-        summary: Summary,
-    },
-}
-
-/// Where a flight is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Waits for a heartbeat.
-    Connecting,
-    /// Reads, perhaps sets, the autopilot's failsafes.
-    Failsafes,
-    /// Puts it into the mode in which it is armed.
-    SettingMode,
-    /// Waits until all checks pass.
-    Checking,
-    /// Gives it fence and mission, and reads them back.
-    Uploading,
-    /// Asks the server, and arms.
-    Arming,
-    /// Asks the server again, and starts the mission.
-    Starting,
-    /// Flies the mission.
-    EnRoute,
-    /// Stays at a point of the mission for as long as the plan says.
-    Holding,
-    /// Flies home.
-    Returning,
-    /// Lands.
-    Landing,
-    /// Disarms, and clears the mission.
-    StandingDown,
-    /// Finds out after a crash whose flight this is.
-    Resuming,
-    /// Over.
-    Over,
-}
-
-impl std::fmt::Display for Phase {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(match self {
-            Phase::Connecting => "connecting",
-            Phase::Failsafes => "checking failsafes",
-            Phase::SettingMode => "setting the mode",
-            Phase::Checking => "checking",
-            Phase::Uploading => "uploading",
-            Phase::Arming => "arming",
-            Phase::Starting => "starting",
-            Phase::EnRoute => "en route",
-            Phase::Holding => "holding",
-            Phase::Returning => "returning",
-            Phase::Landing => "landing",
-            Phase::StandingDown => "standing down",
-            Phase::Resuming => "resuming",
-            Phase::Over => "over",
-        })
-    }
-}
 
 /// The states; each one's file has what it does.
 #[derive(Debug)]
@@ -404,7 +257,7 @@ impl Flight {
     }
 
     /// What is to be done next.
-    pub fn next(&mut self) -> Option<Act> {
+    pub fn next_act(&mut self) -> Option<Act> {
         self.out.pop_front()
     }
 
@@ -440,6 +293,7 @@ impl Flight {
     pub fn obeyed(&self) -> bool {
         match &self.stage {
             Stage::Air(air) => air.obeyed(),
+            Stage::StandingDown(down) => down.disarmed(),
             Stage::Over => true,
             _ => self.arm_sent.is_none(),
         }
@@ -484,7 +338,7 @@ impl Flight {
         };
         match stage {
             Stage::Connecting => self.connect(vehicle, now),
-            Stage::Failsafes(check) => self.check_failsafes(check, vehicle, now),
+            Stage::Failsafes(check) => self.check_failsafes(check, now),
             Stage::SettingMode(setting) => self.set_mode(setting, vehicle, now),
             Stage::Checking(checking) => self.check(checking, vehicle, now),
             Stage::Upload(upload) => self.upload(upload, now),

@@ -154,11 +154,11 @@ impl Mode {
         let (named, piloted, key) = match family {
             Family::ArduPilot => (ARDUCOPTER, ARDUCOPTER_PILOTED, custom),
             Family::Px4 => (PX4, PX4_PILOTED, custom >> 16 & 0xff),
-            Family::Other(_) => return format!("mode {custom}"),
+            Family::Other(_) => return format!("number {custom}"),
         };
         let own = named.iter().find(|row| row.0 == custom).map(|row| row.2);
         let name = own.or_else(|| piloted.iter().find(|row| row.0 == key).map(|row| row.1));
-        name.map_or_else(|| format!("mode {custom}"), str::to_owned)
+        name.map_or_else(|| format!("number {custom}"), str::to_owned)
     }
 
     /// DO_SET_MODE for a mode; none where the family has no such mode.
@@ -229,7 +229,7 @@ mod tests {
             assert_eq!(Mode::name(family, custom), name);
         }
         assert_eq!(Mode::of(Family::ArduPilot, 99), Mode::Other(99));
-        assert_eq!(Mode::name(Family::Px4, 99), "mode 99");
+        assert_eq!(Mode::name(Family::Px4, 99), "number 99");
         assert_eq!(Mode::name(Family::Px4, 0x0504_0000), "RTL");
     }
 }

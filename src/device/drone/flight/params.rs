@@ -171,10 +171,10 @@ impl SetParam {
     /// Takes in what it is now. Another value than the one that was sent is from before, or it can't be set.
     pub fn hear(&mut self, heard: &Heard) {
         match heard {
-            Heard::ParamValue { name, value } if name == self.name && self.sent > 0 => {
-                if value.raw.to_bits() == self.value.raw.to_bits() {
-                    self.end = Some(true);
-                }
+            Heard::ParamValue { name, value }
+                if name == self.name && self.sent > 0 && value.raw.to_bits() == self.value.raw.to_bits() =>
+            {
+                self.end = Some(true);
             }
             _ => {}
         }

@@ -4,7 +4,7 @@
 use super::super::plan::Estimate;
 use super::Setup;
 use super::modes::Family;
-use super::vehicle::Vehicle;
+use super::vehicle::{Vehicle, breach_name};
 use crate::clock::BootTime;
 use crate::device::duration::format_duration;
 
@@ -106,6 +106,10 @@ pub(super) fn identity(vehicle: &Vehicle, now: BootTime) -> Vec<Check> {
 pub(super) fn conditions(setup: &Setup, end: BootTime, vehicle: &Vehicle, now: BootTime) -> Vec<Check> {
     let mut checks = vec![gps(setup, vehicle, now)];
     checks.extend(home(setup, end, vehicle, now));
+    if let Some((_, kind)) = vehicle.breach() {
+        let text = format!("its fence is breached where it stands, {}", breach_name(kind));
+        checks.push(Check::new(false, Standing::Waits, text));
+    }
     checks
 }
 

@@ -30,6 +30,7 @@ pub struct ReadBack {
     items: Vec<Item>,
     next: BootTime,
     unanswered: u8,
+    refused: Option<u8>,
     end: Option<Result<(), ListTrouble>>,
 }
 
@@ -42,6 +43,7 @@ impl ReadBack {
             items: Vec::new(),
             next: now,
             unanswered: 0,
+            refused: None,
             end: None,
         }
     }
@@ -64,17 +66,21 @@ impl ReadBack {
                 self.count = Some(*count);
                 self.forward(now);
             }
-            Heard::MissionItem(item) if item.list == self.list && self.count.is_some() => {
-                // One that comes twice, or was not asked for, is dropped.
-                if usize::from(item.seq) == self.items.len() && self.end.is_none() {
-                    self.items.push(*item);
-                    self.forward(now);
-                }
+            // One that comes twice, or was not asked for, is dropped.
+            Heard::MissionItem(item)
+                if item.list == self.list
+                    && self.count.is_some()
+                    && self.end.is_none()
+                    && usize::from(item.seq) == self.items.len() =>
+            {
+                self.items.push(*item);
+                self.forward(now);
             }
             Heard::MissionAck { list, result }
                 if asked && *list == self.list && *result != MISSION_ACCEPTED && self.count.is_none() =>
             {
-                self.end = Some(Err(ListTrouble::Refused(*result)));
+                // Perhaps about the upload before: it has its chance to answer all the same.
+                self.refused = Some(*result);
             }
             _ => {}
         }
@@ -108,7 +114,9 @@ impl ReadBack {
             }
         }
         if self.unanswered >= SENDINGS {
-            self.end = Some(Err(ListTrouble::Silent));
+            self.end = Some(Err(self
+                .refused
+                .map_or(ListTrouble::Silent, ListTrouble::Refused)));
             return (None, self.end);
         }
         self.unanswered += 1;

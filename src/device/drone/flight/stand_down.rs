@@ -21,7 +21,8 @@ const OBEYS: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct StandDown {
     end: End,
-    began: BootTime,
+    /// Since when it is heard, and does not obey.
+    heard: Option<BootTime>,
     step: Step,
 }
 
@@ -34,12 +35,17 @@ enum Step {
 
 impl StandDown {
     /// Only clearing is left.
-    pub(super) fn tidy(end: End, clear: Clear, now: BootTime) -> Self {
+    fn tidy(end: End, clear: Clear) -> Self {
         StandDown {
             end,
-            began: now,
+            heard: None,
             step: Step::Clear(clear),
         }
+    }
+
+    /// Whether only clearing is left.
+    pub(super) fn disarmed(&self) -> bool {
+        matches!(self.step, Step::Clear(_))
     }
 
     pub(super) fn hear(&mut self, heard: &Heard) {
@@ -55,7 +61,7 @@ impl Flight {
         if self.arm_sent.is_some() {
             return Stage::StandingDown(StandDown {
                 end: End::NotFlown { why },
-                began: now,
+                heard: None,
                 step: Step::Disarm(None),
             });
         }
@@ -65,7 +71,7 @@ impl Flight {
     /// It is disarmed: what is left in it is cleared.
     pub(super) fn tidy_up(&mut self, end: End, now: BootTime) -> Stage {
         match self.to_clear.pop() {
-            Some(list) => Stage::StandingDown(StandDown::tidy(end, Clear::new(list, now), now)),
+            Some(list) => Stage::StandingDown(StandDown::tidy(end, Clear::new(list, now))),
             None => self.over(end),
         }
     }
@@ -101,12 +107,11 @@ impl Flight {
         }
     }
 
-    fn disarm(&mut self, down: StandDown, again: bool, vehicle: &Vehicle, now: BootTime) -> Stage {
+    fn disarm(&mut self, mut down: StandDown, again: bool, vehicle: &Vehicle, now: BootTime) -> Stage {
         let why = |end: &End| match end {
             End::NotFlown { why } => why.clone(),
             _ => String::new(),
         };
-        let waited = now.saturating_since(down.began);
         let quiet = self
             .arm_sent
             .is_none_or(|at| now.saturating_since(at) >= ON_ITS_WAY);
@@ -118,7 +123,8 @@ impl Flight {
             return self.tidy_up(down.end, now);
         }
         if !vehicle.alive(now) {
-            if waited >= LOST_IN_AIR {
+            down.heard = None;
+            if vehicle.silent_for(now) >= LOST_IN_AIR {
                 let why = format!("{}; it is not heard any more and may be armed", why(&down.end));
                 return self.hands_off(why);
             }
@@ -131,7 +137,7 @@ impl Flight {
                 why(&down.end)
             );
             return self.hands_off(why);
-        } else if waited >= OBEYS.max(ON_ITS_WAY) {
+        } else if now.saturating_since(*down.heard.get_or_insert(now)) >= OBEYS {
             let why = format!(
                 "{}; it stands on the ground and does not disarm: keep away and disarm it by hand",
                 why(&down.end)

@@ -228,7 +228,7 @@ mod tests {
             },
         );
         let mut log = Log::default();
-        let mut hear = |vehicle: &mut Vehicle, heard, now| vehicle.hear(&Frame { from: THEM, heard }, now);
+        let hear = |vehicle: &mut Vehicle, heard, now| vehicle.hear(&Frame { from: THEM, heard }, now);
         let at = |second: u64| BootTime::from_nanos(second * 1_000_000_000);
         let battery = |percent| Heard::SysStatus {
             present: 0,

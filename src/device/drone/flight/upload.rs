@@ -237,11 +237,11 @@ impl Clear {
     /// Takes in its acknowledgement.
     pub fn hear(&mut self, heard: &Heard) {
         match heard {
-            Heard::MissionAck { list, result } if *list == self.list && self.sent > 0 => {
-                // An upload that was broken off may be acknowledged as cancelled first.
-                if *result == MISSION_ACCEPTED {
-                    self.end = Some(true);
-                }
+            // An upload that was broken off may be acknowledged as cancelled first.
+            Heard::MissionAck { list, result }
+                if *list == self.list && self.sent > 0 && *result == MISSION_ACCEPTED =>
+            {
+                self.end = Some(true);
             }
             _ => {}
         }

@@ -324,6 +324,12 @@ impl Vehicle {
             .is_some_and(|beat| now.saturating_since(beat.at) < SILENT)
     }
 
+    /// How long it was not heard; for ever if it never was.
+    pub fn silent_for(&self, now: BootTime) -> Duration {
+        self.beat
+            .map_or(Duration::MAX, |beat| now.saturating_since(beat.at))
+    }
+
     /// When its last heartbeat was heard.
     pub fn last_heartbeat(&self) -> Option<BootTime> {
         self.beat.map(|beat| beat.at)
@@ -402,7 +408,7 @@ impl Vehicle {
         // It may land on a hill or in a valley; it does not move then.
         let lands = match self.landed_armed {
             Some(landed) => landed == Landed::Landing,
-            None => matches!(self.mode(), Some(Mode::Land | Mode::Return)),
+            None => self.mode() == Some(Mode::Land),
         };
         let still = match (self.heights.front(), self.heights.back()) {
             (Some(first), Some(last)) => (first - last).abs() < 0.5,

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use self::messages::{MSGTYPE, Tagged};
 use self::shapes::Convert;
 pub(super) use self::words::{failure, kind, refusal, words};
+use super::Told;
 use crate::protocol::failure::Refusal;
 use crate::protocol::identity::sha3_hex;
 use crate::protocol::json::{self, JsonError, Value};
@@ -547,32 +548,24 @@ fn many<S: Serialize, M: Convert<S>>(models: Vec<M>) -> Vec<u8> {
 /// The payload of a success.
 pub(super) fn decode_answer(kind: Kind, payload: &[u8]) -> Result<Answer, JsonError> {
     Ok(match kind {
-        Kind::Version => {
-            let message: messages::Version = json::from_slice(payload)?;
-            Answer::Version(Version {
-                build_version: message.buildversion,
-                build_time: message.buildtime,
-            })
-        }
-        Kind::GetStatistics | Kind::GetColonyStatistics => {
-            Answer::Statistics(read::<shapes::Statistics, _>(payload)?)
-        }
-        Kind::GetCluster => Answer::Cluster(read::<shapes::Cluster, _>(payload)?),
-        Kind::AddColony | Kind::GetColony => Answer::Colony(read::<shapes::Colony, _>(payload)?),
-        Kind::GetColonies => Answer::Colonies(read_list::<shapes::Colony, _>(payload)?),
-        Kind::AddRuntime | Kind::GetRuntime => Answer::Runtime(read::<shapes::Runtime, _>(payload)?),
-        Kind::GetRuntimes => Answer::Runtimes(read_list::<shapes::Runtime, _>(payload)?),
+        Kind::Version => Answer::Version(told(payload)?),
+        Kind::GetStatistics | Kind::GetColonyStatistics => Answer::Statistics(told(payload)?),
+        Kind::GetCluster => Answer::Cluster(told(payload)?),
+        Kind::AddColony | Kind::GetColony => Answer::Colony(told(payload)?),
+        Kind::GetColonies => Answer::Colonies(told(payload)?),
+        Kind::AddRuntime | Kind::GetRuntime => Answer::Runtime(told(payload)?),
+        Kind::GetRuntimes => Answer::Runtimes(told(payload)?),
         Kind::Submit
         | Kind::Assign
         | Kind::GetProcess
         | Kind::SubscribeProcess
-        | Kind::SubscribeProcesses => Answer::Process(Box::new(read::<shapes::Process, _>(payload)?)),
-        Kind::GetProcesses | Kind::GetHistory => Answer::Processes(read_list::<shapes::Process, _>(payload)?),
-        Kind::AddAttribute | Kind::GetAttribute => Answer::Attribute(read::<shapes::Attribute, _>(payload)?),
-        Kind::SubmitWorkflow | Kind::GetGraph => Answer::Graph(read::<shapes::ProcessGraph, _>(payload)?),
-        Kind::GetGraphs => Answer::Graphs(read_list::<shapes::ProcessGraph, _>(payload)?),
-        Kind::AddGenerator | Kind::GetGenerator => Answer::Generator(read::<shapes::Generator, _>(payload)?),
-        Kind::GetGenerators => Answer::Generators(read_list::<shapes::Generator, _>(payload)?),
+        | Kind::SubscribeProcesses => Answer::Process(Box::new(told(payload)?)),
+        Kind::GetProcesses | Kind::GetHistory => Answer::Processes(told(payload)?),
+        Kind::AddAttribute | Kind::GetAttribute => Answer::Attribute(told(payload)?),
+        Kind::SubmitWorkflow | Kind::GetGraph => Answer::Graph(told(payload)?),
+        Kind::GetGraphs => Answer::Graphs(told(payload)?),
+        Kind::AddGenerator | Kind::GetGenerator => Answer::Generator(told(payload)?),
+        Kind::GetGenerators => Answer::Generators(told(payload)?),
         Kind::DeleteColony
         | Kind::ApproveRuntime
         | Kind::RejectRuntime
@@ -584,8 +577,54 @@ pub(super) fn decode_answer(kind: Kind, payload: &[u8]) -> Result<Answer, JsonEr
         | Kind::DeleteGraph
         | Kind::DeleteAllGraphs
         | Kind::IncrementGenerator
-        | Kind::DeleteGenerator => json::from_slice(payload).map(|messages::Nothing {}| Answer::Done)?,
+        | Kind::DeleteGenerator => told(payload).map(|()| Answer::Done)?,
     })
+}
+
+fn told<T: Told>(payload: &[u8]) -> Result<T, JsonError> {
+    T::in_runtime_dialect(payload)
+}
+
+/// What is told as one object, with the shape that it has on the wire.
+macro_rules! told_as {
+    ($($model:ident)*) => { $(
+        impl Told for model::$model {
+            fn in_runtime_dialect(payload: &[u8]) -> Result<Self, JsonError> {
+                read::<shapes::$model, _>(payload)
+            }
+        }
+    )* };
+}
+
+/// What is also told as a list of such objects.
+macro_rules! told_as_list {
+    ($($model:ident)*) => { $(
+        impl Told for Vec<model::$model> {
+            fn in_runtime_dialect(payload: &[u8]) -> Result<Self, JsonError> {
+                read_list::<shapes::$model, _>(payload)
+            }
+        }
+    )* };
+}
+
+told_as!(Statistics Cluster Colony Runtime Process Attribute ProcessGraph Generator);
+told_as_list!(Colony Runtime Process ProcessGraph Generator);
+
+impl Told for Version {
+    fn in_runtime_dialect(payload: &[u8]) -> Result<Self, JsonError> {
+        let message: messages::Version = json::from_slice(payload)?;
+        Ok(Version {
+            build_version: message.buildversion,
+            build_time: message.buildtime,
+        })
+    }
+}
+
+/// That it was done, and nothing else.
+impl Told for () {
+    fn in_runtime_dialect(payload: &[u8]) -> Result<Self, JsonError> {
+        json::from_slice(payload).map(|messages::Nothing {}| ())
+    }
 }
 
 fn read<S: DeserializeOwned + Convert<M>, M>(payload: &[u8]) -> Result<M, JsonError> {

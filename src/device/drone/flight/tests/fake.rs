@@ -101,6 +101,7 @@ pub struct Fake {
     pub kind: u8,
     pub take_offs: usize,
     pub starts: usize,
+    pub highest: f64,
     index: usize,
     held_for: f64,
     receiving: Option<(ListKind, u16)>,
@@ -108,6 +109,7 @@ pub struct Fake {
     mode_set: u64,
     armed_at: u64,
     started: bool,
+    descending: bool,
     out: Vec<Heard>,
 }
 
@@ -141,6 +143,7 @@ impl Fake {
             kind: 2,
             take_offs: 0,
             starts: 0,
+            highest: 0.0,
             index: 0,
             held_for: 0.0,
             receiving: None,
@@ -148,6 +151,7 @@ impl Fake {
             mode_set: 0,
             armed_at: 0,
             started: false,
+            descending: false,
             out: Vec::new(),
         }
     }
@@ -393,6 +397,7 @@ impl Fake {
     /// 100 ms of flight.
     fn fly(&mut self, millis: u64) {
         let was_down = self.on_ground();
+        self.descending = false;
         if !self.armed {
             self.altitude = (self.altitude - 1.0).max(0.0);
             return;
@@ -404,10 +409,11 @@ impl Fake {
             self.return_home();
         } else if self.in_mode(LAND) {
             self.descend();
-        } else if was_down && millis > self.armed_at + 10_000 {
+        } else if was_down && !self.in_mode(AUTO) && millis > self.armed_at + 10_000 {
             // The disarm delay.
             self.armed = self.has(Quirk::NeverDisarms);
         }
+        self.highest = self.highest.max(self.altitude);
         if was_down && !self.on_ground() {
             self.take_offs += 1;
         }
@@ -466,6 +472,7 @@ impl Fake {
     }
 
     fn descend(&mut self) {
+        self.descending = true;
         self.altitude = (self.altitude - 0.1).max(0.0);
         if self.on_ground() && !self.has(Quirk::StaysArmed) && !self.has(Quirk::NeverDisarms) {
             self.armed = false;
@@ -475,17 +482,17 @@ impl Fake {
     /// What it says in these 100 ms.
     pub fn tick(&mut self, millis: u64) -> Vec<Frame> {
         self.fly(millis);
-        if millis % 1_000 == 0 {
+        if millis.is_multiple_of(1_000) {
             self.status(millis);
         }
-        if millis % 200 == 0 {
+        if millis.is_multiple_of(200) {
             let moving = |mode| self.armed && self.in_mode(mode);
             self.out.push(Heard::GlobalPosition {
                 at: HOME.offset(self.east, 0.0),
                 altitude_msl: 488.0 + self.altitude,
                 altitude: self.altitude,
                 north: 0.0,
-                east: if moving(AUTO) && self.held_for == 0.0 {
+                east: if moving(AUTO) && self.held_for == 0.0 && self.altitude > 1.0 {
                     5.0
                 } else {
                     0.0
@@ -509,7 +516,7 @@ impl Fake {
         let away = if self.has(Quirk::HomeFar) { 200.0 } else { 0.0 };
         let landed = match () {
             () if self.on_ground() => LANDED_ON_GROUND,
-            () if self.in_mode(LAND) || (self.in_mode(RTL) && self.east.abs() < 0.6) => LANDED_LANDING,
+            () if self.descending => LANDED_LANDING,
             () => LANDED_IN_AIR,
         };
         self.out.extend([
@@ -544,7 +551,7 @@ impl Fake {
                 kind: if self.breached { 3 } else { 0 },
             },
         ]);
-        if millis % 5_000 == 0 {
+        if millis.is_multiple_of(5_000) {
             self.out.push(Heard::HomePosition {
                 at: HOME.offset(away, 0.0),
                 altitude_msl: 488.0,

@@ -30,18 +30,13 @@ fn not_flown(rows: &[Row]) {
 
 #[test]
 fn what_is_not_fit_to_fly_is_refused_with_its_reason() {
-    not_flown(
-        &[
-            (
-                "nobody",
-                |case| case.fake.silent = true,
-                "no heartbeat of system 1 component 1",
-            ),
-            ("a plane", |case| case.fake.kind = 1, "only multicopters"),
-            ("armed already", |case| case.fake.armed = false, "flown"),
-        ][..2],
-    );
     not_flown(&[
+        (
+            "nobody",
+            |case| case.fake.silent = true,
+            "no heartbeat of system 1 component 1",
+        ),
+        ("a plane", |case| case.fake.kind = 1, "only multicopters"),
         (
             "no fix",
             |case| _ = case.fake.quirks.insert(Quirk::NoFix),
@@ -122,32 +117,32 @@ fn lists_that_are_not_there_as_given_are_refused_and_cleared() {
     fn fenced(case: &mut Case) {
         case.setup.drone.limits.fence = Some(square(200.0));
     }
-    not_flown(
-        &[
-            (
-                "refused",
-                |case| _ = case.fake.quirks.insert(Quirk::RefusesMission),
-                "refused the mission with INVALID_PARAM5_X",
-            ),
-            (
-                "differs",
-                |case| _ = case.fake.quirks.insert(Quirk::HoldsAnother),
-                "the mission was read back differently than it was sent, at item 2",
-            ),
-            (
-                "the fence differs",
-                |case| {
-                    fenced(case);
-                    case.fake.quirks.insert(Quirk::HoldsAnotherFence);
-                },
-                "the fence was read back differently",
-            ),
-            (
-                "goes deaf",
-                |case| case.events.push((Phase::Uploading, 0, Event::Deaf(true))),
-                "the autopilot did not take the mission",
-            ),
-        ][..3],
+    not_flown(&[
+        (
+            "refused",
+            |case| _ = case.fake.quirks.insert(Quirk::RefusesMission),
+            "refused the mission with INVALID_PARAM5_X",
+        ),
+        (
+            "differs",
+            |case| _ = case.fake.quirks.insert(Quirk::HoldsAnother),
+            "the mission was read back differently than it was sent, at item 2",
+        ),
+        (
+            "the fence differs",
+            |case| {
+                fenced(case);
+                case.fake.quirks.insert(Quirk::HoldsAnotherFence);
+            },
+            "the fence was read back differently",
+        ),
+    ]);
+    let mut case = Case::new();
+    case.events.push((Phase::Uploading, 0, Event::Deaf(true)));
+    let run = run(case);
+    assert_eq!(
+        run.why(),
+        "not flown: the autopilot did not take the mission: it stopped answering; the mission is still in the vehicle, clear it by hand"
     );
 }
 
@@ -227,7 +222,7 @@ fn arming_and_starting_need_the_server_and_the_vehicle() {
         (
             "stays down",
             |case| _ = case.fake.quirks.insert(Quirk::StaysDown),
-            "it did not leave the ground in 30 s",
+            "it was started, and did not leave the ground in 30 s",
         ),
         (
             "a pilot before the start",
@@ -329,10 +324,11 @@ fn a_dry_run_checks_and_leaves_nothing() {
     let mut case = Case::new();
     case.dry = true;
     let run1 = run(case);
-    assert_eq!(
-        run1.why(),
-        "ready: ArduPilot, a multicopter; GPS fix 3 with 14 satellites; home 47.397700,8.545600; battery 95 %; 200 m over ground in about 1m38s; the autopilot is ready to arm"
-            .replace("1m38s", &run1.why().split("about ").nth(1).unwrap().split(';').next().unwrap().to_owned())
+    let why = run1.why();
+    let found = "ready: ArduPilot, a multicopter; GPS fix 3 with 14 satellites; home 47.397700,8.545600; battery 95 %; 200 m over ground in about ";
+    assert!(
+        why.starts_with(found) && why.ends_with("; the autopilot is ready to arm"),
+        "{why}"
     );
     let lists = run1
         .said
@@ -432,6 +428,7 @@ fn the_phases_are_those_of_the_diagram_in_order() {
             Phase::EnRoute,
             Phase::Landing,
             Phase::StandingDown,
+            Phase::Over,
         ]
     );
     assert!(

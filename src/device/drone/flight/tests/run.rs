@@ -7,7 +7,7 @@ use super::super::*;
 use super::fake::{Fake, HOME, THEM, US};
 use crate::device::drone::geo::{Polygon, Position};
 use crate::device::drone::link::Address;
-use crate::device::drone::plan::{Limits, Step};
+use crate::device::drone::plan::{Limits, Plan, Step};
 use crate::device::drone::settings::{Failsafes, OnLostServer};
 use crate::device::drone::wire::number::*;
 use crate::device::drone::wire::{Heard, Node};
@@ -101,6 +101,8 @@ pub struct Case {
     pub answers: Vec<Confirmed>,
     /// Whether records are written.
     pub writes: bool,
+    /// Loses, doubles and reorders a part of all frames, by this seed; 0: none.
+    pub noise: u64,
 }
 
 impl Case {
@@ -118,6 +120,7 @@ impl Case {
             events: Vec::new(),
             answers: Vec::new(),
             writes: true,
+            noise: 0,
         }
     }
 }
@@ -204,7 +207,7 @@ impl Rules {
                     self.starts += 1;
                     let first = *self.first_start.get_or_insert(now);
                     assert!(self.starts <= 3 && now.saturating_since(first) < Duration::from_secs(8));
-                    assert!(vehicle.armed() && vehicle.mode() != Some(Mode::Mission));
+                    assert!(vehicle.armed() && matches!(vehicle.mode(), Some(Mode::Guided | Mode::Hold)));
                     assert_eq!(self.recorded, [RecordPhase::Armed, RecordPhase::Started]);
                     self.spend(now);
                 }
@@ -248,6 +251,34 @@ impl Rules {
     }
 }
 
+/// What becomes of a frame.
+enum Fate {
+    Through,
+    Lost,
+    Twice,
+    Late,
+}
+
+/// A bad line, the same for the same seed (xorshift).
+struct Noise(u64);
+
+impl Noise {
+    fn fate(&mut self) -> Fate {
+        if self.0 == 0 {
+            return Fate::Through;
+        }
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        match self.0 % 20 {
+            0 => Fate::Lost,
+            1 => Fate::Twice,
+            2 => Fate::Late,
+            _ => Fate::Through,
+        }
+    }
+}
+
 /// Runs until it is over.
 pub fn run(case: Case) -> Run {
     let Case {
@@ -258,7 +289,10 @@ pub fn run(case: Case) -> Run {
         events,
         answers,
         writes,
+        noise,
     } = case;
+    let mut noise = Noise(noise);
+    let mut late: Vec<Frame> = Vec::new();
     let mut answers = answers.into_iter();
     let resumed = record.is_some();
     let mut vehicle = Vehicle::new(THEM, US);
@@ -278,6 +312,9 @@ pub fn run(case: Case) -> Run {
         fake: fake.clone(),
     };
     let mut due: Vec<(u64, Event)> = Vec::new();
+    run.phases.push((0, flight.phase()));
+    let at_once = events.iter().filter(|one| one.0 == flight.phase());
+    due.extend(at_once.map(|(_, after, event)| (*after, event.clone())));
     for millis in (0..7_200_000_u64).step_by(100) {
         let now = at(millis);
         let (ripe, rest): (Vec<_>, Vec<_>) = due.into_iter().partition(|one| one.0 <= millis);
@@ -318,7 +355,20 @@ pub fn run(case: Case) -> Run {
                 Event::Again => fake.set_mode(super::fake::AUTO),
             }
         }
+        let mut frames = Vec::new();
         for frame in fake.tick(millis) {
+            match noise.fate() {
+                Fate::Through => frames.push(frame),
+                Fate::Lost => {}
+                Fate::Twice => frames.extend([frame.clone(), frame]),
+                Fate::Late => late.push(frame),
+            }
+        }
+        // Behind what was said after them, up to a second.
+        if noise.0 == 0 || millis % 1_000 == 900 {
+            frames.append(&mut late);
+        }
+        for frame in frames {
             vehicle.hear(&frame, now);
             flight.hear(&vehicle, &frame, now);
         }
@@ -331,7 +381,7 @@ pub fn run(case: Case) -> Run {
             run.phases.push((millis, phase));
         }
         let mut heard = Vec::new();
-        while let Some(act) = flight.next() {
+        while let Some(act) = flight.next_act() {
             rules.act(&act, &vehicle, now);
             match act {
                 Act::Send(said) => {
@@ -355,7 +405,7 @@ pub fn run(case: Case) -> Run {
                 Act::Progress(text) => run.told.push(text),
                 Act::Over(end) => {
                     assert_eq!((flight.phase(), flight.wake()), (Phase::Over, None));
-                    assert_eq!(flight.next(), None);
+                    assert_eq!(flight.next_act(), None);
                     (run.end, run.millis, run.fake) = (end, millis, fake);
                     return run;
                 }
@@ -363,7 +413,14 @@ pub fn run(case: Case) -> Run {
         }
         if !fake.silent {
             for said in heard {
-                fake.hear(&said, millis);
+                match noise.fate() {
+                    Fate::Through | Fate::Late => fake.hear(&said, millis),
+                    Fate::Lost => {}
+                    Fate::Twice => {
+                        fake.hear(&said, millis);
+                        fake.hear(&said, millis);
+                    }
+                }
             }
         }
         assert!(

@@ -175,7 +175,7 @@ fn what_the_autopilot_does_by_itself_is_followed_to_the_ground() {
 
 #[test]
 fn it_is_brought_home_when_it_does_not_come_by_itself() {
-    let battery = fly(|_| {}, &[(20_000, Event::Battery(24.0))]);
+    let battery = fly(|_| {}, &[(20_000, Event::Battery(24.9))]);
     assert_eq!(
         battery.why(),
         "returned: battery 24 %, below battery_reserve = 25"
@@ -221,7 +221,7 @@ fn whoever_steers_it_is_left_alone() {
         (
             "an unknown mode",
             vec![(20_000, Event::Mode(77))],
-            "hands off: somebody else took over: mode mode 77",
+            "hands off: somebody else took over: mode number 77",
         ),
         (
             "stopped",
