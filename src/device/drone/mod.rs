@@ -124,7 +124,11 @@ impl Drone {
             process: context.process().unwrap_or_default().to_owned(),
             plan,
             drone: (*self.settings).clone(),
-            end: context.end().map(|(end, _)| end),
+            // The time that checks may take says nothing about the time to fly.
+            end: context
+                .end()
+                .map(|(end, _)| end)
+                .filter(|_| verb.name == DISPATCH),
         };
         let flight = match &*verb.name {
             DISPATCH => Flight::dispatch(setup, now),
