@@ -126,7 +126,7 @@ async fn beats<F: Future<Output = Vec<u8>>>(link: &mut Link, mut read: impl FnMu
     let data = tokio::time::timeout(PATIENCE, waiting)
         .await
         .expect("no heartbeat");
-    assert_eq!(data.mavtype, MavType::MAV_TYPE_ONBOARD_CONTROLLER);
+    assert_eq!(data.mavtype, MavType::MAV_TYPE_GCS);
 }
 
 #[tokio::test]

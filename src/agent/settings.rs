@@ -389,6 +389,27 @@ impl Settings {
         if let Some((key, problem)) = self.safety.problem(self.kinds()) {
             return bad(key, problem);
         }
+        for (name, kind) in self.kinds() {
+            let DeviceSettings::Drone(drone) = kind else {
+                continue;
+            };
+            let is_input = |input: &String| {
+                let device = self.devices.get(input);
+                device.is_some_and(|device| matches!(device.settings, DeviceSettings::Input(_)))
+            };
+            if let Some(missing) = drone.requires.iter().find(|input| !is_input(input)) {
+                let text = format!("there is no input {missing:?}: name devices with kind = \"input\"");
+                return bad(&format!("devices.{name}.requires"), text);
+            }
+            if drone.lost_after <= 2 * agent.supervise {
+                let text = format!(
+                    "{} must be longer than twice agent.supervise, {}: between two answers that much may pass",
+                    format_duration(drone.lost_after),
+                    format_duration(2 * agent.supervise)
+                );
+                return bad(&format!("devices.{name}.lost_after"), text);
+            }
+        }
         if let Err(error) = device::check_outputs(self.kinds()) {
             return bad(&format!("devices.{}.{}", error.device, error.key), error.problem);
         }
@@ -445,7 +466,6 @@ impl Settings {
         self.devices.iter().map(|(name, table)| (name, &table.settings))
     }
 
-    /// Where the agent's own key is.
     /// Where the agent's own key is, whether made by us or given to us.
     pub fn key_file(&self) -> PathBuf {
         let (KeySource::File(path) | KeySource::Credential(path)) = self.key_source();

@@ -449,7 +449,7 @@ mod tests {
         let unknown = read("[devices.x]\nkind = \"lmap\"").unwrap_err();
         assert!(
             unknown.contains("lmap")
-                && unknown.contains("`lamp`, `input`, `serial`, `modbus`, `sleep`, `echo`"),
+                && unknown.contains("`lamp`, `input`, `serial`, `modbus`, `drone`, `sleep`"),
             "{unknown}"
         );
         let missing = read("[devices.x]\nline = \"GPIO17\"").unwrap_err();

@@ -103,7 +103,13 @@ impl Autopilot {
         {
             let there = item.point(self.plane).unwrap_or(point);
             let target = item.height(self.config.home.2);
-            let seconds = Duration::from_secs_f32(item.params[0].clamp(0.0, 3600.0));
+            // PX4 allows NaN.
+            let hold = if item.params[0].is_nan() {
+                0.0
+            } else {
+                item.params[0]
+            };
+            let seconds = Duration::from_secs_f32(hold.clamp(0.0, 3600.0));
             self.task = match item.command {
                 MavCmd::MAV_CMD_NAV_TAKEOFF => Task::TakeOff {
                     at: point,

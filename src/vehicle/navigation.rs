@@ -274,7 +274,7 @@ impl Autopilot {
             Family::Px4 => self.params.get("COM_DISARM_PRFLT"),
         };
         let idle = !self.airborne && self.task == Task::Idle;
-        if idle && delay > 0.0 && self.now - self.standing_since >= Duration::from_secs_f64(delay) {
+        if idle && delay > 0.0 && self.now - self.standing_since >= Duration::from_secs_f64(delay.min(1e6)) {
             self.set_armed(false);
         }
     }

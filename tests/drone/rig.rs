@@ -9,8 +9,11 @@ use outpost::clock::{BootTime, Clock, TestClock};
 use outpost::device::drone::link::port::{Dial, Opening, Stream};
 use outpost::device::drone::link::{Address, LinkError};
 use outpost::device::drone::{Drone, DroneSettings};
+use outpost::device::gpio::SimulatedBoard;
+use outpost::device::input::Inputs;
 use outpost::device::{
-    Call, Confirmation, Confirmed, Contact, Context, DeviceHandle, Hardware, Outcome, VerbError, owner,
+    Call, Confirmation, Confirmed, Contact, Context, DeviceHandle, DeviceSettings, Hardware, Outcome,
+    VerbError, owner,
 };
 use outpost::vehicle::{Config, Faults, Server, Simulation};
 
@@ -46,13 +49,13 @@ impl Dial for Pipes {
 }
 
 /// What the server says when it is asked whether the process is still ours.
-pub struct Server2(
+pub struct Asked(
     pub Arc<dyn Fn(BootTime) -> Confirmed + Send + Sync>,
     pub Arc<TestClock>,
 );
 
 #[async_trait]
-impl Confirmation for Server2 {
+impl Confirmation for Asked {
     async fn confirm(&self) -> Confirmed {
         (self.0)(self.1.now())
     }
@@ -64,6 +67,8 @@ pub struct Rig {
     pub vehicle: Server,
     pub drone: DeviceHandle,
     pub contact: Contact,
+    pub board: SimulatedBoard,
+    inputs: Inputs,
     settings: DroneSettings,
     state_dir: tempfile::TempDir,
 }
@@ -85,8 +90,11 @@ impl Rig {
         let vehicle = Server::new(Simulation::new(config, faults, seed), 1.0);
         let state_dir = tempfile::tempdir().unwrap();
         let contact = Contact::new(clock.now());
-        let drone = open(&settings, &clock, &vehicle, &contact, state_dir.path());
+        let inputs = Inputs::default();
+        let drone = open(&settings, &clock, &vehicle, &contact, &inputs, state_dir.path());
         Rig {
+            board: SimulatedBoard::new(clock.clone()),
+            inputs,
             clock,
             vehicle,
             drone,
@@ -106,6 +114,7 @@ impl Rig {
                 &self.clock,
                 &self.vehicle,
                 &self.contact,
+                &self.inputs,
                 self.state_dir.path(),
             ),
         );
@@ -118,7 +127,7 @@ impl Rig {
         Context::new(self.clock.clone())
             .with_process(process.to_owned())
             .with_lease(Some(self.clock.now() + lease))
-            .with_confirmation(Arc::new(Server2(yes, self.clock.clone())))
+            .with_confirmation(Arc::new(Asked(yes, self.clock.clone())))
     }
 
     pub async fn run(&self, call: Call, context: Context) -> Result<Outcome, VerbError> {
@@ -135,6 +144,18 @@ impl Rig {
             result = self.drone.perform(call, context) => result,
             never = hearing => never,
         }
+    }
+
+    /// An input of that name, on GPIO6.
+    pub fn door_open(&self) -> DeviceHandle {
+        let hardware = Hardware {
+            inputs: self.inputs.clone(),
+            ..Hardware::new(self.clock.clone()).with_gpio(Arc::new(self.board.clone()))
+        };
+        let table = serde_json::json!({ "kind": "input", "line": "GPIO6" });
+        let settings: DeviceSettings = serde_json::from_value(table).unwrap();
+        let input = outpost::device::open("door_open", &settings, &hardware).unwrap();
+        owner::spawn(input, self.clock.clone())
     }
 
     pub fn flight_note(&self) -> std::path::PathBuf {
@@ -155,10 +176,12 @@ fn open(
     clock: &Arc<TestClock>,
     vehicle: &Server,
     contact: &Contact,
+    inputs: &Inputs,
     state_dir: &Path,
 ) -> DeviceHandle {
     let hardware = Hardware {
         contact: contact.clone(),
+        inputs: inputs.clone(),
         dial: Some(Arc::new(Pipes(vehicle.clone()))),
         state_dir: Some(state_dir.to_owned()),
         ..Hardware::new(clock.clone())

@@ -13,7 +13,9 @@ use super::wire::Said;
 use super::wire::number::{CMD_COMPONENT_ARM_DISARM, CMD_MISSION_START};
 use crate::clock::{BootTime, SharedClock};
 use crate::device::duration::format_duration;
-use crate::device::{Confirmed, Contact, Context};
+use crate::device::gpio::Level;
+use crate::device::input::Inputs;
+use crate::device::{Confirmed, Contact, Context, Hardware};
 
 /// How often it is looked at what is known, however much is heard meanwhile.
 const LOOK: Duration = Duration::from_millis(200);
@@ -36,6 +38,7 @@ pub(super) struct Cockpit {
     settings: Arc<DroneSettings>,
     clock: SharedClock,
     contact: Contact,
+    inputs: Inputs,
     link: Link,
     vehicle: Vehicle,
     acquaintance: Acquaintance,
@@ -57,11 +60,11 @@ impl Cockpit {
         device: &str,
         settings: Arc<DroneSettings>,
         link: Link,
-        contact: Contact,
-        clock: SharedClock,
+        hardware: &Hardware,
         note: Option<Note>,
         panel: Arc<Panel>,
     ) -> Self {
+        let clock = hardware.clock.clone();
         let now = clock.now();
         let left = note.as_ref().and_then(Note::read);
         if let Some(record) = &left {
@@ -78,7 +81,8 @@ impl Cockpit {
             flight: left.map(|record| Flight::resume(record, &settings, now)),
             settings,
             clock,
-            contact,
+            contact: hardware.contact.clone(),
+            inputs: hardware.inputs.clone(),
             link,
             gate: None,
             note,
@@ -99,6 +103,19 @@ impl Cockpit {
     /// Whether nobody has to wait for the vehicle: no flight is on, or it comes down as it was told.
     pub(super) fn is_safe(&self) -> bool {
         self.flight.as_ref().is_none_or(Flight::obeyed)
+    }
+
+    /// What keeps a flight from beginning, of what must be so around it (`requires`).
+    pub(super) fn missing(&self) -> Option<String> {
+        let missing = self.settings.requires.iter().find_map(|name| {
+            let level = self.inputs.level(name);
+            (level != Some(Level::On)).then_some((name, level))
+        });
+        let (name, level) = missing?;
+        let is = level.map_or_else(|| "not known".to_owned(), |level| level.to_string());
+        Some(format!(
+            "{name} is {is}, and must be on for a flight to begin (requires)"
+        ))
     }
 
     /// A flight begins. `gate` is asked again right before it arms and before it starts.
@@ -223,11 +240,11 @@ impl Cockpit {
     /// What lets a motor turn is said only while whoever gave the work still may have it done.
     fn say_for_flight(&mut self, said: &Said) {
         if dangerous(said) {
-            let allowed = match &self.gate {
-                Some(gate) => gate.check().map_err(|error| error.to_string()),
-                None => Err("it was stopped".to_owned()),
+            let stopped = match &self.gate {
+                Some(gate) => gate.check().err().map(|error| error.to_string()),
+                None => Some("it was stopped".to_owned()),
             };
-            if let Err(why) = allowed {
+            if let Some(why) = stopped.or_else(|| self.missing()) {
                 self.order(Order::Stop(why));
                 return;
             }

@@ -48,7 +48,8 @@ use self::plan::Plan;
 pub use self::settings::DroneSettings;
 use self::verbs::{DISPATCH, PREFLIGHT, STATUS, TIME_TO_SAFE};
 use super::{
-    Call, Confirmed, Context, Device, DeviceError, Hardware, Helm, Live, Outcome, Probe, Verb, VerbError,
+    Call, Confirmed, Context, Device, DeviceError, Hardware, Helm, Limit, Live, Outcome, Probe, Verb,
+    VerbError,
 };
 
 /// Within the state directory: timestamps of MAVLink's signatures.
@@ -92,15 +93,7 @@ impl Drone {
             .map(|folder| Note::of(folder, name, clock.boot_id()));
         let verbs = verbs::verbs(&settings);
         let panel = Panel::new(name, &verbs);
-        let cockpit = Cockpit::new(
-            name,
-            settings.clone(),
-            link,
-            hardware.contact.clone(),
-            clock,
-            note,
-            panel.clone(),
-        );
+        let cockpit = Cockpit::new(name, settings.clone(), link, hardware, note, panel.clone());
         Ok(Drone {
             name: name.to_owned(),
             settings,
@@ -116,7 +109,7 @@ impl Drone {
         if self.cockpit.is_busy() {
             return Err(self.overruled("a flight is still under way; look at its status".to_owned()));
         }
-        if let Some(why) = self.forbidden(context) {
+        if let Some(why) = self.forbidden(context).or_else(|| self.cockpit.missing()) {
             return Err(self.overruled(why));
         }
         let now = context.now();
@@ -124,11 +117,10 @@ impl Drone {
             process: context.process().unwrap_or_default().to_owned(),
             plan,
             drone: (*self.settings).clone(),
-            // The time that checks may take says nothing about the time to fly.
+            // A dry run's own longest time says nothing about a flight.
             end: context
                 .end()
-                .map(|(end, _)| end)
-                .filter(|_| verb.name == DISPATCH),
+                .and_then(|(end, limit)| (limit == Limit::Lease).then_some(end)),
         };
         let flight = match &*verb.name {
             DISPATCH => Flight::dispatch(setup, now),

@@ -77,6 +77,8 @@ pub struct DroneSettings {
     pub lost_after: Duration,
     /// `max_time`: the longest flight, lease or not.
     pub max_time: Duration,
+    /// `requires`: inputs that must be on for a flight to begin (a dock that is open, a key switch).
+    pub requires: Vec<String>,
     /// `allowed_hours`: when it may be flown; refused while the clock is not synchronised.
     pub allowed_hours: Option<DailyHours>,
 }
@@ -143,6 +145,8 @@ struct DroneTable {
     lost_after: Option<Span>,
     max_time: Option<Span>,
     allowed_hours: Option<DailyHours>,
+    #[serde(default)]
+    requires: Vec<String>,
 }
 
 /// A number within its range, or the default.
@@ -240,6 +244,7 @@ impl TryFrom<DroneTable> for DroneSettings {
             on_lost_server: table.on_lost_server,
             lost_after: span("lost_after", table.lost_after, 30, 12, 24 * 3_600)?,
             allowed_hours: table.allowed_hours,
+            requires: table.requires,
             max_time: span("max_time", table.max_time, 30 * 60, 30, 24 * 3_600)?,
         })
     }

@@ -209,7 +209,7 @@ pub enum Heard {
 /// What is said. Messages that name a target are sent to the vehicle of the link.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
-    /// HEARTBEAT (0): we are here, as an onboard controller.
+    /// HEARTBEAT (0): we are here, as a ground station: the autopilot's link failsafe is to act when we are not.
     Heartbeat,
     /// COMMAND_LONG (76).
     CommandLong {

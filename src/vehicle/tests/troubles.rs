@@ -199,3 +199,99 @@ fn a_mission_gets_through_a_bad_wire() {
         station.until(20.0, Truth::airborne);
     }
 }
+
+#[test]
+fn no_nonsense_stops_it() {
+    const ODD: [f32; 9] = [f32::NAN, f32::INFINITY, -1.0, 0.0, 1.0, 2.0, 4.0, 21196.0, 1e30];
+    const COMMANDS: [MavCmd; 14] = [
+        MavCmd::MAV_CMD_COMPONENT_ARM_DISARM,
+        MavCmd::MAV_CMD_RUN_PREARM_CHECKS,
+        MavCmd::MAV_CMD_DO_SET_MODE,
+        MavCmd::MAV_CMD_NAV_TAKEOFF,
+        MavCmd::MAV_CMD_MISSION_START,
+        MavCmd::MAV_CMD_DO_SET_MISSION_CURRENT,
+        MavCmd::MAV_CMD_SET_MESSAGE_INTERVAL,
+        MavCmd::MAV_CMD_REQUEST_MESSAGE,
+        MavCmd::MAV_CMD_NAV_WAYPOINT,
+        MavCmd::MAV_CMD_NAV_LOITER_TIME,
+        MavCmd::MAV_CMD_NAV_LAND,
+        MavCmd::MAV_CMD_NAV_RETURN_TO_LAUNCH,
+        MavCmd::MAV_CMD_DO_CHANGE_SPEED,
+        MavCmd::MAV_CMD_NAV_FENCE_POLYGON_VERTEX_INCLUSION,
+    ];
+    for family in [Family::ArduPilot, Family::Px4] {
+        let mut random = crate::vehicle::random::Random::new(9);
+        let mut station = Station::with(Config::new(family).settled());
+        let names: Vec<&str> = match family {
+            Family::ArduPilot => vec![
+                "DISARM_DELAY",
+                "RTL_ALT_M",
+                "RTL_LOIT_TIME",
+                "FENCE_ENABLE",
+                "FS_GCS_TIMEOUT",
+            ],
+            Family::Px4 => vec![
+                "COM_DISARM_PRFLT",
+                "COM_DISARM_LAND",
+                "RTL_RETURN_ALT",
+                "GF_MAX_HOR_DIST",
+            ],
+        };
+        station.pass(1.0);
+        for round in 0..1500 {
+            if round % 50 == 0 && !station.truth().airborne() {
+                // Also in the air.
+                station.set_mode(Mode::Guided);
+                station.arm();
+                let height = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 20.0];
+                station.command(MavCmd::MAV_CMD_NAV_TAKEOFF, &height);
+                station.pass(3.0);
+            }
+            let mut odd = || ODD[random.below(ODD.len())];
+            let params = [odd(), odd(), odd(), odd(), odd(), odd(), odd()];
+            let command = COMMANDS[random.below(COMMANDS.len())];
+            let mission_type = if random.chance(0.3) { FENCE } else { MISSION };
+            let message = match random.below(5) {
+                0 => MavMessage::PARAM_SET(PARAM_SET_DATA {
+                    param_value: params[0],
+                    target_system: 1,
+                    target_component: 1,
+                    param_id: names[random.below(names.len())].into(),
+                    param_type: MavParamType::MAV_PARAM_TYPE_REAL32,
+                }),
+                1 => {
+                    // Whatever it asks for next is what it gets.
+                    let count = random.below(6);
+                    let place = random.chance(0.7).then_some((20.0, 20.0));
+                    let mut some = item(command, params[0], place, params[1]);
+                    some.param2 = params[2];
+                    let items = list(mission_type, vec![some; count]);
+                    station.upload(mission_type, &items);
+                    continue;
+                }
+                _ => MavMessage::COMMAND_LONG(COMMAND_LONG_DATA {
+                    command,
+                    param1: params[0],
+                    param2: params[1],
+                    param3: params[2],
+                    param7: params[6],
+                    target_system: 1,
+                    target_component: 1,
+                    ..COMMAND_LONG_DATA::default()
+                }),
+            };
+            station.say(&message);
+            station.pass(0.3);
+        }
+        let truth = station.truth();
+        assert!(
+            truth.altitude.is_finite() && truth.latitude.is_finite() && truth.longitude.is_finite(),
+            "{truth:?}"
+        );
+        assert!(
+            !truth.arms.is_empty() && !truth.take_offs.is_empty(),
+            "{family:?} {truth:?}"
+        );
+        assert!(station.heartbeat().is_some());
+    }
+}

@@ -62,7 +62,7 @@ impl SettingMode {
 /// Waits until all checks pass.
 #[derive(Debug)]
 pub(super) struct Checking {
-    /// RUN_PREARM_CHECKS, which only ArduPilot has; and when it was last begun.
+    /// RUN_PREARM_CHECKS, and when it was last begun. An autopilot that does not have it says so.
     prearm: Option<(BootTime, Command)>,
 }
 
@@ -204,14 +204,12 @@ impl Flight {
         let Some(setup) = &self.setup else {
             return Stage::Over;
         };
-        if vehicle.family() == Some(Family::ArduPilot) {
-            let due = checking
-                .prearm
-                .as_ref()
-                .is_none_or(|(begun, _)| now.saturating_since(*begun) >= LOOK_AGAIN);
-            if due {
-                checking.prearm = Some((now, Command::new(CMD_RUN_PREARM_CHECKS, [0.0; 7], now)));
-            }
+        let due = checking
+            .prearm
+            .as_ref()
+            .is_none_or(|(begun, _)| now.saturating_since(*begun) >= LOOK_AGAIN);
+        if due {
+            checking.prearm = Some((now, Command::new(CMD_RUN_PREARM_CHECKS, [0.0; 7], now)));
         }
         let fresh = self.since + FRESH;
         let mut checks = preflight::identity(vehicle, now);

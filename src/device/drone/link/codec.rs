@@ -20,8 +20,8 @@ use super::texts::{PART, Part, Text, Texts};
 use crate::device::drone::geo::Position;
 use crate::device::drone::wire::{Frame, Heard, Item, ListKind, Node, ParamValue, Said, number};
 
-/// MAV_TYPE_ONBOARD_CONTROLLER.
-const TYPE_ONBOARD_CONTROLLER: u8 = 18;
+/// MAV_TYPE_GCS: PX4's failsafe for a lost link (NAV_DLL_ACT) listens to no other kind, ArduPilot's to any.
+const TYPE_GCS: u8 = 6;
 /// MAV_STATE_ACTIVE.
 const STATE_ACTIVE: u8 = 4;
 /// `mavlink_version` of every heartbeat.
@@ -100,7 +100,7 @@ impl Codec {
                 fields.put(
                     4,
                     [
-                        TYPE_ONBOARD_CONTROLLER,
+                        TYPE_GCS,
                         number::AUTOPILOT_INVALID,
                         0,
                         STATE_ACTIVE,

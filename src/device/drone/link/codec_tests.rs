@@ -70,7 +70,7 @@ fn what_is_said_is_read_by_the_crate_as_it_was_meant() {
         said(Said::Heartbeat),
         MavMessage::HEARTBEAT(HEARTBEAT_DATA {
             custom_mode: 0,
-            mavtype: MavType::MAV_TYPE_ONBOARD_CONTROLLER,
+            mavtype: MavType::MAV_TYPE_GCS,
             autopilot: MavAutopilot::MAV_AUTOPILOT_INVALID,
             base_mode: MavModeFlag::empty(),
             system_status: MavState::MAV_STATE_ACTIVE,

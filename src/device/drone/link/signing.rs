@@ -3,7 +3,7 @@
 //!
 //! A signature's timestamp (10 µs since 2015) must rise with each frame, also across boots of a board whose clock starts
 //! in 1970. So a file holds a ceiling that no timestamp has reached; each life begins at it. It is raised rarely, by
-//! [`LEAD`], and timestamps follow the clock only below it: a clock that jumps, or a disk that fails in flight, stops no
+//! `LEAD`, and timestamps follow the clock only below it: a clock that jumps, or a disk that fails in flight, stops no
 //! frame and breaks no promise.
 
 use std::path::{Path, PathBuf};
