@@ -20,6 +20,7 @@ pub fn drone() -> DroneSettings {
     DroneSettings {
         address: Address::parse("/dev/test", None).unwrap(),
         allowed_hours: None,
+        requires: Vec::new(),
         us: US,
         vehicle: THEM,
         signing_key: None,
