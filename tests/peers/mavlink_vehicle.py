@@ -95,7 +95,7 @@ def talk():
         # A frame that was cut off takes the next one with it.
         port.write(b"\x00" * 300)
     if not key:
-        for message in (heartbeat(3), mavlink.MAVLink_mission_current_message(9)):
+        for message in (heartbeat(3), mavlink.MAVLink_mission_item_reached_message(9)):
             vehicle.send(message, force_mavlink1=True)
     vehicle.send(heartbeat(999))
 
