@@ -293,6 +293,10 @@ impl Owner {
     /// Performs one verb, with everything that follows from its end, and answers.
     async fn perform(&mut self, mut job: Job) {
         job.permit = job.permit.or_else(|| self.inherited.take());
+        // The verb that held the slot when this one came to preempt it may have ended by itself.
+        job.permit = job
+            .permit
+            .or_else(|| self.shared.slot.clone().try_acquire_owned().ok());
         let (result, stop, began) = match self.may_begin(&job) {
             Ok(()) => {
                 *lock(&self.shared.running) = Some(Running {
@@ -323,6 +327,12 @@ impl Owner {
             });
         }
         job.context.check_beginning()?;
+        if self.owes_safe && job.verb.urgency == Urgency::Work && job.verb.effect != Effect::Read {
+            // It came before the verb that preempted, whose turn it is.
+            return Err(VerbError::Cancelled {
+                reason: handle::was_overtaken(&self.shared.name),
+            });
+        }
         let fault = self.shared.fault.borrow().clone();
         match fault {
             Some(fault) if job.verb.effect != Effect::Read && job.verb.urgency != Urgency::Preempt => {

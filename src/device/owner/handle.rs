@@ -12,6 +12,11 @@ use crate::device::{
     lock,
 };
 
+/// Why a call that waited is turned away by a preempting verb.
+pub(super) fn was_overtaken(device: &str) -> String {
+    format!("{device} was stopped while this call waited for it")
+}
+
 impl DeviceHandle {
     /// The device's name.
     pub fn name(&self) -> &str {
@@ -243,7 +248,7 @@ impl DeviceHandle {
         tokio::select! {
             biased;
             _ = overtaken.changed() => Err(VerbError::Cancelled {
-                reason: format!("{} was stopped while this call waited for it", self.shared.name),
+                reason: was_overtaken(&self.shared.name),
             }),
             reason = context.cancellation().cancelled() => Err(VerbError::Cancelled { reason: reason.to_string() }),
             limit = context.ended() => Err(limit.error()),
