@@ -20,7 +20,7 @@ pub use keys::keys;
 pub use operator::operator;
 pub use process::{get, prepared, ps, run, submit};
 pub use runtime::runtime;
-pub use vehicle::vehicle;
+pub use vehicle::{vehicle, vehicle_event};
 
 /// What a command has at hand.
 pub struct Context<'a> {

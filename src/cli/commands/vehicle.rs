@@ -54,7 +54,7 @@ pub async fn vehicle(options: Vehicle, json: bool, console: &mut Console) -> Res
             let (events, truth) =
                 server.with(|simulation| (simulation.take_events(), simulation.truth().clone()));
             for (at, event) in events {
-                told.at(at, &said(&event, &truth));
+                told.at(at, &vehicle_event(&event, &truth));
             }
             sleep(LOOK).await;
         }
@@ -155,7 +155,7 @@ impl Teller<'_> {
 }
 
 /// An event as people read it.
-fn said(event: &Event, truth: &Truth) -> String {
+pub fn vehicle_event(event: &Event, truth: &Truth) -> String {
     let place = format!(
         "at {:.6},{:.6}, {:.1} m, battery {:.0} %",
         truth.latitude, truth.longitude, truth.altitude, truth.battery

@@ -1,5 +1,7 @@
-//! `outpost demo`: a hub and an agent as they really are, a simulated lamp, and specs that turn it on.
+//! `outpost demo`: a hub and agents as they really are, a simulated lamp and a simulated drone, and specs that turn it on and
+//! send it out.
 
+mod drone;
 mod programs;
 
 use std::ffi::OsString;
@@ -17,13 +19,15 @@ use super::{file, submission};
 use crate::client::{Caller, ServerUrl};
 use crate::console::{Console, printable};
 use crate::protocol::dialect::Dialect;
-use crate::protocol::model::{AttributeKind, Process, ProcessState, RuntimeState};
+use crate::protocol::model::{AttributeKind, Process, ProcessSpec, ProcessState, Runtime, RuntimeState};
+use drone::Drone;
 use programs::{Place, Program};
 
-/// The agent's configuration, as it lies in `configs/`.
+/// The agents' configurations, as they lie in `configs/`.
 const AGENT: &str = include_str!("../../../configs/agent-simulated.toml");
+const DOCK: &str = include_str!("../../../configs/agent-dock.toml");
 
-/// What is submitted: the lamp, then the three examples that must run as they stand.
+/// What is submitted: the lamp, then the three examples that must run as they stand, and at last a flight.
 const LAMP: Example = (
     "configs/processes/lamp-on.json",
     include_str!("../../../configs/processes/lamp-on.json"),
@@ -43,14 +47,25 @@ const EXAMPLES: [Example; 3] = [
     ),
 ];
 
+const FLIGHT: Example = (
+    "configs/processes/drone-dispatch.json",
+    include_str!("../../../configs/processes/drone-dispatch.json"),
+);
+
 type Example = (&'static str, &'static str);
 
 /// The colony's name.
 const COLONY: &str = "demo";
 /// The type of the agent's runtime, which the examples name.
 const RUNTIME_TYPE: &str = "cli";
+/// The type of the dock's.
+const DOCK_TYPE: &str = "dock";
 /// How long anything may take before the demo says that something is wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for a flight.
+const FLIGHT_PATIENCE: Duration = Duration::from_secs(180);
+/// Longer results are cut, for a line.
+const LONGEST_RESULT: usize = 60;
 /// How often the hub is asked how the processes stand.
 const POLL: Duration = Duration::from_millis(50);
 /// How long a program may take to end.
@@ -67,6 +82,8 @@ pub async fn run(demo: Demo, console: &mut Console) -> Result<u8, CliError> {
     let mut stage = Stage {
         hub: None,
         agent: None,
+        dock: None,
+        drone: None,
         told: Teller {
             start: Instant::now(),
             console,
@@ -101,6 +118,8 @@ impl Teller<'_> {
 struct Stage<'a> {
     hub: Option<Program>,
     agent: Option<Program>,
+    dock: Option<Program>,
+    drone: Option<Drone>,
     told: Teller<'a>,
 }
 
@@ -108,18 +127,19 @@ impl Stage<'_> {
     async fn play(&mut self, place: &Place, once: bool) -> Result<u8, CliError> {
         let url = self.start_hub(place).await?;
         let context = self.init_operator(place, &url).await?;
-        self.start_agent(place, &context).await?;
+        self.agent = Some(start_agent(place, &context, ("agent", AGENT), &[])?);
         let caller = context.as_operator()?;
         let colony = context.colony()?;
-        let names = self.runtime_is_ready(&caller, &colony).await?;
+        let (_, names) = self.runtime_is_ready(&caller, &colony, RUNTIME_TYPE).await?;
 
         let lamp = self.submit(&caller, &colony, LAMP).await?;
-        let mut failed = self.watch(&caller, &names, vec![lamp]).await?;
+        let mut failed = self.watch(&caller, &names, vec![lamp], PATIENCE).await?;
         let mut examples = Vec::new();
         for example in EXAMPLES {
             examples.push(self.submit(&caller, &colony, example).await?);
         }
-        failed |= self.watch(&caller, &names, examples).await?;
+        failed |= self.watch(&caller, &names, examples, PATIENCE).await?;
+        failed |= self.fly(place, &context).await?;
         if once {
             self.told.tell("done");
         } else {
@@ -131,9 +151,34 @@ impl Stage<'_> {
 
     /// Ends the programs: first who works, then who is worked for.
     async fn clear(&mut self) {
-        for program in [self.agent.take(), self.hub.take()].into_iter().flatten() {
+        for program in [self.dock.take(), self.agent.take(), self.hub.take()]
+            .into_iter()
+            .flatten()
+        {
             program.stop(GRACE).await;
         }
+        self.drone = None;
+    }
+
+    /// A second agent with a drone, and its flight. Tells whether it failed.
+    async fn fly(&mut self, place: &Place, settings: &Settings) -> Result<bool, CliError> {
+        let port = place.join("drone");
+        self.drone = Some(Drone::start(port.clone())?);
+        let environment = [("OUTPOST_AGENT__DEVICES__DOCK__PORT", port.into())];
+        self.dock = Some(start_agent(place, settings, ("dock", DOCK), &environment)?);
+        let caller = settings.as_operator()?;
+        let colony = settings.colony()?;
+        let (dock, names) = self.runtime_is_ready(&caller, &colony, DOCK_TYPE).await?;
+        let mut spec = read(FLIGHT)?;
+        // As `outpost submit --runtime dock-1` does: a drone takes only what names its runtime.
+        spec.conditions.runtime_type.clone_from(&dock.runtime_type);
+        spec.conditions.runtime_ids = vec![dock.id];
+        self.told.tell(&format!(
+            "a simulated drone on a pseudo-terminal; its time runs {} times as fast",
+            drone::SPEED
+        ));
+        let flight = self.submit_spec(&caller, &colony, FLIGHT.0, spec).await?;
+        self.watch(&caller, &names, vec![flight], FLIGHT_PATIENCE).await
     }
 
     async fn start_hub(&mut self, place: &Place) -> Result<ServerUrl, CliError> {
@@ -197,51 +242,39 @@ impl Stage<'_> {
         Settings::resolve(&global, &nothing)
     }
 
-    async fn start_agent(&mut self, place: &Place, settings: &Settings) -> Result<(), CliError> {
-        let config = place.join("agent.toml");
-        std::fs::write(&config, AGENT)
-            .map_err(|error| CliError::usage(format!("cannot write {}: {error}", config.display())))?;
-        let key = place
-            .join("hub")
-            .join("keys")
-            .join(format!("colony-{COLONY}.key"));
-        let environment = [
-            ("OUTPOST_AGENT__SERVER__URL", settings.server.as_str().into()),
-            ("OUTPOST_AGENT__COLONY__ID", settings.colony()?.into()),
-            ("OUTPOST_AGENT__COLONY__KEY_FILE", key.into()),
-            ("OUTPOST_AGENT__AGENT__STATE_DIR", place.join("agent").into()),
-        ];
-        let arguments = ["--config".into(), config.into()];
-        let agent = Program::start("outpost-agent", &arguments, &environment, place.join("agent.log"))?;
-        self.agent = Some(agent);
-        Ok(())
-    }
-
-    /// Waits until the agent has added and approved itself.
-    async fn runtime_is_ready(&mut self, caller: &Caller, colony: &str) -> Result<Names, CliError> {
+    /// Waits until the agent of a type has added and approved itself.
+    async fn runtime_is_ready(
+        &mut self,
+        caller: &Caller,
+        colony: &str,
+        kind: &str,
+    ) -> Result<(Runtime, Names), CliError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let runtimes = caller.get_runtimes(colony).await?.value;
-            let ready = runtimes.iter().find(|runtime| {
-                runtime.runtime_type == RUNTIME_TYPE && runtime.state == RuntimeState::Approved
-            });
+            let ready = runtimes
+                .iter()
+                .find(|runtime| runtime.runtime_type == kind && runtime.state == RuntimeState::Approved);
             if let Some(runtime) = ready {
-                let text = format!(
-                    "runtime {} of type {RUNTIME_TYPE} added and approved",
-                    runtime.name
-                );
+                let text = format!("runtime {} of type {kind} added and approved", runtime.name);
                 self.told.tell(&text);
-                return Ok(Names::of(&runtimes));
+                return Ok((runtime.clone(), Names::of(&runtimes)));
             }
             self.pause(deadline, "does not register in time").await?;
         }
     }
 
     async fn submit(&mut self, caller: &Caller, colony: &str, example: Example) -> Result<Process, CliError> {
-        let (name, text) = example;
-        let spec = Dialect::Runtime
-            .read_spec(text.as_bytes())
-            .map_err(|error| CliError::usage(format!("{name}: {error}")))?;
+        self.submit_spec(caller, colony, example.0, read(example)?).await
+    }
+
+    async fn submit_spec(
+        &mut self,
+        caller: &Caller,
+        colony: &str,
+        name: &str,
+        spec: ProcessSpec,
+    ) -> Result<Process, CliError> {
         let spec = commands::prepared(spec, colony);
         self.relay();
         // The agent may be faster than the answer: what it does comes after this moment.
@@ -261,8 +294,9 @@ impl Stage<'_> {
         caller: &Caller,
         names: &Names,
         mut open: Vec<Process>,
+        patience: Duration,
     ) -> Result<bool, CliError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let mut failed = false;
         loop {
             let mut still_open = Vec::new();
@@ -287,8 +321,11 @@ impl Stage<'_> {
         }
     }
 
-    /// Shows the edges that the agent has told meanwhile.
+    /// Shows the edges that the agent has told meanwhile, and what the drone does.
     fn relay(&mut self) {
+        for line in self.drone.as_mut().map(Drone::news).unwrap_or_default() {
+            self.told.tell(&line);
+        }
         while let Some((moment, line)) = self.agent.as_mut().and_then(Program::line_at_hand) {
             self.show(moment, &line);
         }
@@ -306,17 +343,21 @@ impl Stage<'_> {
             return Ok(());
         };
         if Instant::now() > deadline {
-            return Err(agent.late(late));
+            // The dock comes last: once it is there, it is waited for.
+            return Err(self.dock.as_ref().unwrap_or(agent).late(late));
         }
         let end = Instant::now() + POLL;
         loop {
             let Some(agent) = &mut self.agent else {
                 return Ok(());
             };
-            match tokio::time::timeout_at(end, agent.line()).await {
-                Ok(Some((moment, line))) => self.show(moment, &line),
-                Ok(None) => return Err(agent.died().await),
-                Err(_) => return Ok(()),
+            tokio::select! {
+                line = agent.line() => match line {
+                    Some((moment, line)) => self.show(moment, &line),
+                    None => return Err(agent.died().await),
+                },
+                died = ended(&mut self.dock) => return Err(died),
+                () = tokio::time::sleep_until(end) => return Ok(()),
             }
         }
     }
@@ -327,12 +368,17 @@ impl Stage<'_> {
         let outpost = format!("{program} --config {}", place.join("config.toml").display());
         let lines = [
             String::new(),
-            "Hub and agent go on running. In another terminal try:".to_owned(),
+            "Hub, agents and drone go on running. In another terminal try:".to_owned(),
             format!("  {outpost} ps"),
             format!("  {outpost} runtime list"),
             format!("  {outpost} run lamp.off --type {RUNTIME_TYPE} --wait"),
             format!("  {outpost} run lamp.pulse 2s --type {RUNTIME_TYPE} --wait"),
             format!("  {outpost} run echo hello --type {RUNTIME_TYPE} --wait"),
+            format!(
+                "  {outpost} run dock.dispatch 65.6175,22.137,20,10s --runtime dock-1 --exec-time 600 --wait"
+            ),
+            format!("  {outpost} run dock.status --runtime dock-1 --wait"),
+            format!("  {outpost} run dock.abort --runtime dock-1 --wait"),
             "Ctrl-C ends it.".to_owned(),
             String::new(),
         ];
@@ -341,7 +387,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Shows edges until a program ends; only a signal ends this well.
+    /// Shows edges and flights until a program ends; only a signal ends this well.
     async fn go_on(&mut self) -> Result<(), CliError> {
         let (Some(agent), Some(hub)) = (&mut self.agent, &mut self.hub) else {
             return Ok(());
@@ -356,9 +402,56 @@ impl Stage<'_> {
                 line = hub.line() => if line.is_none() {
                     return Err(hub.died().await);
                 },
+                died = ended(&mut self.dock) => return Err(died),
+                () = tokio::time::sleep(POLL) => {
+                    for line in self.drone.as_mut().map(Drone::news).unwrap_or_default() {
+                        self.told.tell(&line);
+                    }
+                }
             }
         }
     }
+}
+
+/// Starts an agent of a name with a configuration, which further variables complete.
+fn start_agent(
+    place: &Place,
+    settings: &Settings,
+    (name, text): (&str, &str),
+    more: &[(&'static str, OsString)],
+) -> Result<Program, CliError> {
+    let config = place.join(&format!("{name}.toml"));
+    std::fs::write(&config, text)
+        .map_err(|error| CliError::usage(format!("cannot write {}: {error}", config.display())))?;
+    let key = place
+        .join("hub")
+        .join("keys")
+        .join(format!("colony-{COLONY}.key"));
+    let mut environment = vec![
+        ("OUTPOST_AGENT__SERVER__URL", settings.server.as_str().into()),
+        ("OUTPOST_AGENT__COLONY__ID", settings.colony()?.into()),
+        ("OUTPOST_AGENT__COLONY__KEY_FILE", key.into()),
+        ("OUTPOST_AGENT__AGENT__STATE_DIR", place.join(name).into()),
+    ];
+    environment.extend_from_slice(more);
+    let arguments = ["--config".into(), config.into()];
+    let log = place.join(&format!("{name}.log"));
+    Program::start("outpost-agent", &arguments, &environment, log)
+}
+
+fn read((name, text): Example) -> Result<ProcessSpec, CliError> {
+    Dialect::Runtime
+        .read_spec(text.as_bytes())
+        .map_err(|error| CliError::usage(format!("{name}: {error}")))
+}
+
+/// Waits until a program that is there ends, which it should not.
+async fn ended(program: &mut Option<Program>) -> CliError {
+    let Some(program) = program else {
+        return std::future::pending().await;
+    };
+    while program.line().await.is_some() {}
+    program.died().await
 }
 
 /// One change in words: `running 1f1f1f1f1f1f on lamp-1`, `successful 1f1f1f1f1f1f  state = on`.
@@ -378,12 +471,20 @@ fn change(process: &Process, names: &Names) -> String {
     let results: Vec<String> = process
         .attributes
         .iter()
-        .filter(|attribute| attribute.kind == AttributeKind::Out)
-        .map(|attribute| format!("{} = {}", attribute.key, attribute.value.trim_end()))
+        .filter(|attribute| attribute.kind == AttributeKind::Out && !attribute.key.starts_with("progress."))
+        .map(|attribute| format!("{} = {}", attribute.key, cut(attribute.value.trim_end())))
         .collect();
     if !results.is_empty() {
         text.push_str("  ");
         text.push_str(&results.join(", "));
     }
     text
+}
+
+/// A result that fits on a line.
+fn cut(value: &str) -> String {
+    match value.char_indices().nth(LONGEST_RESULT) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
 }

@@ -17,7 +17,7 @@ use crate::device::gpio::Level;
 use crate::device::input::Inputs;
 use crate::device::{Confirmed, Contact, Context, Hardware};
 
-/// How often it is looked at what is known, without a flight.
+/// How often it is looked at what is known, however much is heard meanwhile.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What whoever waits has to do.
@@ -50,6 +50,8 @@ pub(super) struct Cockpit {
     /// It was told that the server is lost.
     lost_told: bool,
     obeyed: bool,
+    /// When it is looked at what is known the next time.
+    look: BootTime,
 }
 
 impl Cockpit {
@@ -87,6 +89,7 @@ impl Cockpit {
             panel,
             lost_told: false,
             obeyed: false,
+            look: now,
         };
         cockpit.show();
         cockpit
@@ -153,7 +156,12 @@ impl Cockpit {
             }
             self.show();
             let now = self.clock.now();
-            let wake = self.flight.as_ref().and_then(Flight::wake).unwrap_or(now + LOOK);
+            if now >= self.look {
+                self.tick();
+                continue;
+            }
+            let wake = self.flight.as_ref().and_then(Flight::wake);
+            let wake = wake.map_or(self.look, |wake| wake.min(self.look));
             let clock = self.clock.clone();
             let panel = self.panel.clone();
             tokio::select! {
@@ -185,6 +193,7 @@ impl Cockpit {
 
     fn tick(&mut self) {
         let now = self.clock.now();
+        self.look = now + LOOK;
         if let Some(said) = self.acquaintance.tick(&self.vehicle, now) {
             self.say(&said);
         }

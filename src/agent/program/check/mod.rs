@@ -30,6 +30,7 @@ use super::{Command, CommandOption, DONE, FAILED, Invocation, USAGE};
 use crate::agent::settings::LogLevel;
 use crate::clock::{SharedClock, SystemClock};
 use crate::console::Console;
+use crate::device::DeviceSettings;
 use crate::device::gpio::BackendChoice;
 use crate::protocol::Time;
 
@@ -107,6 +108,9 @@ async fn look(setup: &Setup, offline: bool) -> (Vec<Finding>, Option<String>) {
                 &PortFacts::gather(name, port, state.service),
                 &user,
             ));
+        }
+        if let DeviceSettings::Drone(drone) = device {
+            findings.extend(serial::judge_drone(name, drone));
         }
         findings.extend(ProgramFacts::gather(name, device).iter().map(programs::judge));
     }

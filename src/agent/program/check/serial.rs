@@ -1,11 +1,29 @@
 //! Serial ports: there, ours to use, and free.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::access::{FileFacts, Holder, Rule, User, holders, judge_access};
 use super::finding::Finding;
 use crate::device::DeviceSettings;
+use crate::device::drone::DroneSettings;
+use crate::device::drone::link::{Address, SigningKey};
 use crate::device::serial::{BY_ID, PortBackend, PortSettings, ports_by_id};
+
+/// A port as a device's settings name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port<'a> {
+    path: &'a Path,
+    simulated: bool,
+}
+
+impl<'a> From<&'a PortSettings> for Port<'a> {
+    fn from(port: &'a PortSettings) -> Self {
+        Port {
+            path: &port.path,
+            simulated: port.backend == PortBackend::Simulated,
+        }
+    }
+}
 
 /// The port of one device as it was found.
 #[derive(Debug)]
@@ -28,31 +46,52 @@ pub struct PortFacts {
 
 impl PortFacts {
     /// Looks; opens nothing, since opening alone resets some instruments.
-    pub fn gather(device: &str, port: &PortSettings, service: Option<u32>) -> Self {
-        let simulated = port.backend == PortBackend::Simulated;
+    pub fn gather(device: &str, Port { path, simulated }: Port<'_>, service: Option<u32>) -> Self {
         PortFacts {
             device: device.to_owned(),
             simulated,
-            path: port.path.clone(),
-            file: FileFacts::of(&port.path),
-            holders: if simulated {
-                Vec::new()
-            } else {
-                holders(&port.path)
-            },
+            path: path.to_owned(),
+            file: FileFacts::of(path),
+            holders: if simulated { Vec::new() } else { holders(path) },
             by_id: ports_by_id(),
             service,
         }
     }
 }
 
-/// The port of a device that has one.
-pub fn port_of(settings: &DeviceSettings) -> Option<&PortSettings> {
+/// The serial port of a device that has one.
+pub fn port_of(settings: &DeviceSettings) -> Option<Port<'_>> {
     match settings {
-        DeviceSettings::Serial(serial) => Some(&serial.port),
-        DeviceSettings::Modbus(modbus) => Some(&modbus.port),
+        DeviceSettings::Serial(serial) => Some((&serial.port).into()),
+        DeviceSettings::Modbus(modbus) => Some((&modbus.port).into()),
+        DeviceSettings::Drone(drone) => match &drone.address {
+            Address::Serial { path, .. } => Some(Port {
+                path,
+                simulated: false,
+            }),
+            _ => None,
+        },
         _ => None,
     }
+}
+
+/// What there is to say about a drone besides its serial port. Nothing is connected to: it may be in the air.
+pub fn judge_drone(device: &str, drone: &DroneSettings) -> Vec<Finding> {
+    let about = format!("devices.{device}");
+    let mut findings = Vec::new();
+    if !matches!(drone.address, Address::Serial { .. }) {
+        let text = format!("the autopilot at {} is not tried", drone.address);
+        findings.push(Finding::note(about.as_str(), text));
+    }
+    match drone.signing_key.as_deref().map(SigningKey::load) {
+        None => {
+            let text = "nothing is signed: who reaches the wire can fly it";
+            findings.push(Finding::note(about, text).remedy("signing_key: docs/drone.md"));
+        }
+        Some(Ok(_)) => findings.push(Finding::ok(about, "signing_key can be used")),
+        Some(Err(error)) => findings.push(Finding::error(about, error.to_string())),
+    }
+    findings
 }
 
 /// What the facts mean.
@@ -144,6 +183,46 @@ mod tests {
         assert_eq!(finding.level, Level::Error);
         assert!(finding.text.contains("ModemManager (process 9)"), "{finding:?}");
         assert_eq!(judge(&held(Some(9)), &pi()).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_drone_has_a_serial_port_or_another_way_and_a_key_that_can_be_used_or_none() {
+        let drone = |toml: &str| {
+            let source = config::File::from_str(toml, config::FileFormat::Toml);
+            let file = config::Config::builder().add_source(source).build().unwrap();
+            match file.try_deserialize().unwrap() {
+                DeviceSettings::Drone(drone) => *drone,
+                other => panic!("{other:?}"),
+            }
+        };
+        let said = |drone: &DroneSettings| judge_drone("dock", drone);
+        let serial = drone("kind = \"drone\"\nport = \"/dev/ttyACM0\"");
+        let levels: Vec<Level> = said(&serial).iter().map(|finding| finding.level).collect();
+        assert_eq!(levels, [Level::Note]);
+        let settings = DeviceSettings::Drone(Box::new(serial));
+        assert_eq!(port_of(&settings).unwrap().path, Path::new("/dev/ttyACM0"));
+
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("mavlink.key");
+        let text = format!(
+            "kind = \"drone\"\nport = \"tcp:127.0.0.1:5760\"\nsigning_key = {:?}",
+            key.display().to_string()
+        );
+        let network = drone(&text);
+        let findings = said(&network);
+        assert!(
+            findings[0].text.contains("tcp:127.0.0.1:5760 is not tried"),
+            "{findings:?}"
+        );
+        assert_eq!(findings[1].level, Level::Error);
+        assert!(findings[1].text.contains("openssl rand"), "{findings:?}");
+        crate::keyfile::store(
+            &key,
+            &crate::protocol::PrivateKey::from_hex(&"5a".repeat(32)).unwrap(),
+        )
+        .unwrap();
+        assert_eq!(said(&network)[1].level, Level::Ok);
+        assert_eq!(port_of(&DeviceSettings::Drone(Box::new(network))), None);
     }
 
     #[test]

@@ -82,6 +82,18 @@ const PX4: &[Rule] = &[
     },
 ];
 
+/// Every parameter by its newest name, and what it is set to where the configuration says `set`; our system id where that is
+/// what counts. For documents.
+pub fn wanted() -> impl Iterator<Item = (&'static str, String)> {
+    ARDUPILOT.iter().chain(PX4).filter_map(|rule| {
+        let value = match rule.wanted {
+            Wanted::AtLeast(_) => rule.set.to_string(),
+            Wanted::OurId => "`system_id`".to_owned(),
+        };
+        Some((*rule.names.first()?, value))
+    })
+}
+
 fn rules(family: Family) -> &'static [Rule] {
     match family {
         Family::ArduPilot => ARDUPILOT,
