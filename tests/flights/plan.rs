@@ -60,8 +60,8 @@ pub enum When {
     At(Duration),
     /// After a dock's vehicle was first armed.
     Armed(usize, Duration),
-    /// After it first left the ground.
-    Air(usize, Duration),
+    /// After it left the ground for the first time, or for the next (counted from 0).
+    Air(usize, usize, Duration),
 }
 
 /// What is done from outside of the vehicle.
@@ -127,7 +127,11 @@ impl Plan {
             dispatches(&mut dice, number, &docks[number], &mut deeds);
             orders(&mut dice, number, &mut deeds);
         }
-        faults(&mut dice, &docks, &mut deeds);
+        match dice.below(12) {
+            0 => old_ledger(&mut dice, &mut deeds),
+            1 => second_thoughts(&mut dice, &mut deeds),
+            _ => faults(&mut dice, &docks, &mut deeds),
+        }
         let restored = deeds.iter().any(|(_, deed)| matches!(deed, Deed::Restore { .. }));
         untarget(&mut dice, &docks, restored, &mut deeds);
         Plan {
@@ -172,8 +176,8 @@ fn dock(dice: &mut Dice, number: usize) -> DockPlan {
         home: (HOME.0, HOME.1 + number as f64 * 0.05),
         line: line(dice),
         acts: acts(dice),
-        battery: if dice.in_thousand(150) {
-            dice.between(30, 65) as f64
+        battery: if dice.in_thousand(100) {
+            dice.between(45, 70) as f64
         } else {
             100.0
         },
@@ -261,37 +265,37 @@ fn acts(dice: &mut Dice) -> Vec<(Moment, Act)> {
 }
 
 fn dispatches(dice: &mut Dice, number: usize, dock: &DockPlan, deeds: &mut Vec<(When, Deed)>) {
-    let mut at = seconds(dice, 1, 30);
+    let mut at = seconds(dice, 1, 35);
     for _ in 0..dice.pick(&[1, 1, 1, 2, 2, 3]) {
         let work = Work {
             verb: "dispatch",
             args: route(dice, dock.home),
-            lease: dice.pick(&[60, 120, 180, 180, 300, 300, 600]),
+            lease: dice.pick(&[60, 120, 180, 240, 300, 300, 450, 600, 600, 900]),
             retries: match dock.hazardous {
-                true => dice.pick(&[0, 0, 0, 0, 0, 0, 0, 2]),
+                true => i64::from(dice.in_thousand(30)),
                 false => dice.pick(&[0, 1, 3]),
             },
             dock: Some(number),
         };
         deeds.push((When::At(at), Deed::Submit(work)));
-        at += seconds(dice, 1, 150);
+        at += seconds(dice, 1, 120);
     }
 }
 
 /// One to three points, most of them within the limits.
 fn route(dice: &mut Dice, home: (f64, f64)) -> Vec<String> {
-    let mut args: Vec<String> = (0..dice.between(1, 3))
+    let mut args: Vec<String> = (0..dice.pick(&[1, 1, 1, 2, 2, 3]))
         .map(|_| {
-            let far = if dice.in_thousand(30) {
+            let far = if dice.in_thousand(10) {
                 250.0
             } else {
-                dice.between(15, 110) as f64
+                dice.between(10, 80) as f64
             };
             let towards = (dice.below(360) as f64).to_radians();
             let latitude = home.0 + far * towards.cos() / DEGREE;
             let longitude = home.1 + far * towards.sin() / (DEGREE * home.0.to_radians().cos());
-            let high = dice.between(8, 44);
-            let hold = dice.pick(&[0, 0, 2, 10, 25]);
+            let high = dice.between(5, 35);
+            let hold = dice.pick(&[0, 0, 2, 5, 20]);
             format!("{latitude:.7},{longitude:.7},{high},{hold}s")
         })
         .collect();
@@ -303,13 +307,13 @@ fn route(dice: &mut Dice, home: (f64, f64)) -> Vec<String> {
 
 /// Aborts and landings through the control lane, some with a queue of dispatches before them.
 fn orders(dice: &mut Dice, dock: usize, deeds: &mut Vec<(When, Deed)>) {
-    if !dice.in_thousand(350) {
+    if !dice.in_thousand(450) {
         return;
     }
     let when = match dice.below(6) {
         0 => When::At(seconds(dice, 10, 120)),
         1 => When::Armed(dock, dice.millis(0, 5000)),
-        _ => When::Air(dock, seconds(dice, 0, 60)),
+        _ => When::Air(dock, 0, seconds(dice, 0, 50)),
     };
     let work = Work {
         verb: dice.pick(&["abort", "abort", "land"]),
@@ -338,7 +342,7 @@ fn faults(dice: &mut Dice, docks: &[DockPlan], deeds: &mut Vec<(When, Deed)>) {
         let when = match dice.below(6) {
             0..=1 => When::At(seconds(dice, 1, 200)),
             2 => When::Armed(dock, dice.millis(0, 6000)),
-            _ => When::Air(dock, seconds(dice, 0, 70)),
+            _ => When::Air(dock, 0, seconds(dice, 0, 60)),
         };
         let deed = match dice.below(14) {
             0..=2 => Deed::Kill {
@@ -372,6 +376,45 @@ fn faults(dice: &mut Dice, docks: &[DockPlan], deeds: &mut Vec<(When, Deed)>) {
             },
         };
         deeds.push((when, deed));
+    }
+}
+
+/// A dispatch waits behind another when the ledger is copied, and is flown before the copy comes back: it is handed out
+/// again as if it had never been.
+fn old_ledger(dice: &mut Dice, deeds: &mut Vec<(When, Deed)>) {
+    deeds.retain(
+        |(_, deed)| matches!(deed, Deed::Submit(work) if work.verb == "dispatch" && work.dock == Some(0)),
+    );
+    let Some((_, Deed::Submit(work))) = deeds.first().cloned() else {
+        return;
+    };
+    let work = Work { lease: 900, ..work };
+    let at = seconds(dice, 10, 40);
+    *deeds = vec![
+        (When::At(at), Deed::Submit(work.clone())),
+        (When::At(at + Duration::from_secs(1)), Deed::Submit(work)),
+        (When::Air(0, 0, seconds(dice, 0, 10)), Deed::Backup),
+    ];
+    if dice.in_thousand(600) {
+        let down = dice.millis(100, 10_000);
+        deeds.push((
+            When::Air(0, 1, seconds(dice, 0, 60)),
+            Deed::Kill { dock: 0, down },
+        ));
+    }
+    let down = seconds(dice, 1, 20);
+    deeds.push((When::Air(0, 1, seconds(dice, 0, 100)), Deed::Restore { down }));
+}
+
+/// Who submits a dispatch takes it back before it flies.
+fn second_thoughts(dice: &mut Dice, deeds: &mut Vec<(When, Deed)>) {
+    let first = deeds.iter().find_map(|(when, deed)| match (when, deed) {
+        (When::At(at), Deed::Submit(work)) if work.verb == "dispatch" => Some(*at),
+        _ => None,
+    });
+    if let Some(at) = first {
+        let when = When::At(at + dice.millis(500, 10_000));
+        deeds.push((when, Deed::Delete { dispatch: 0 }));
     }
 }
 

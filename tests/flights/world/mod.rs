@@ -12,15 +12,15 @@ use outpost::protocol::{self, Answer};
 use outpost::vehicle::Truth;
 use tokio::sync::oneshot;
 
-use super::broken::Broken;
-use super::clock::{Moment, SimulatedClock, WorldTime};
-use super::dice::Dice;
-use super::dock::{DOCK, Dock, Surroundings};
-use super::hub::{Shows, SimulatedHub};
-use super::judge::{Judge, Violation};
-use super::net::{self, Reply, Request, Sent, Wire};
-use super::plan::{Deed, Plan, When, Work};
-use super::stage::Stage;
+use crate::broken::Broken;
+use crate::clock::{Moment, SimulatedClock, WorldTime};
+use crate::dice::Dice;
+use crate::dock::{DOCK, Dock, Surroundings};
+use crate::hub::{Shows, SimulatedHub};
+use crate::judge::{Judge, Violation};
+use crate::net::{self, Reply, Request, Sent, Wire};
+use crate::plan::{Deed, Plan, When, Work};
+use crate::stage::Stage;
 
 /// Says what happens, where somebody wants to read it.
 macro_rules! note {
@@ -30,6 +30,9 @@ macro_rules! note {
         }
     };
 }
+
+mod deeds;
+mod network;
 
 /// A step of the vehicles.
 const STEP: Duration = Duration::from_millis(50);
@@ -340,14 +343,14 @@ impl World {
     fn do_waiting(&mut self) {
         let mut index = 0;
         while let Some((when, _)) = self.waiting.get(index) {
-            let come = |dock: usize, moments: fn(&Truth) -> &Vec<Duration>, after: Duration| {
-                let first = moments(self.docks[dock].truth()).first();
-                first.is_some_and(|first| self.docks[dock].moment_of(*first + after) <= self.now)
+            let come = |dock: usize, moment: Option<&Duration>, after: Duration| {
+                moment.is_some_and(|moment| self.docks[dock].moment_of(*moment + after) <= self.now)
             };
+            let truth = |dock: usize| self.docks[dock].truth();
             let come = match *when {
                 When::At(_) => true,
-                When::Armed(dock, after) => come(dock, |truth| &truth.arms, after),
-                When::Air(dock, after) => come(dock, |truth| &truth.take_offs, after),
+                When::Armed(dock, after) => come(dock, truth(dock).arms.first(), after),
+                When::Air(dock, nth, after) => come(dock, truth(dock).take_offs.get(nth), after),
             };
             if come {
                 let (_, deed) = self.waiting.remove(index);
@@ -408,108 +411,6 @@ impl World {
         }
     }
 
-    // ---- deeds
-
-    fn do_deed(&mut self, deed: Deed) {
-        if !matches!(deed, Deed::Submit(_)) {
-            note!(self, "! {deed:?}");
-        }
-        match deed {
-            Deed::Submit(work) => self.submit(work),
-            Deed::Kill { dock, down } => {
-                if self.docks[dock].agent.is_some() {
-                    self.docks[dock].kill();
-                    self.judge.killed(dock, self.now);
-                    self.after_run(dock);
-                    self.after(down, Event::Start(dock));
-                }
-            }
-            Deed::Terminate { dock, down } => {
-                if self.docks[dock].agent.is_some() && !self.docks[dock].frozen {
-                    self.judge.stopping(dock, self.now);
-                    self.docks[dock].terminate();
-                    self.run_dock(dock);
-                    self.after(down, Event::Start(dock));
-                }
-            }
-            Deed::Freeze { dock, span } => {
-                if self.docks[dock].agent.is_some() && !self.docks[dock].frozen {
-                    self.docks[dock].frozen = true;
-                    self.judge.killed(dock, self.now);
-                    self.after(span, Event::Thaw(dock));
-                }
-            }
-            Deed::Partition { dock, span, silent } => {
-                if self.partitions[dock].is_none() {
-                    self.judge.partitioned(dock, self.now, span);
-                    self.judge.network_failed(dock, self.now);
-                    self.partitions[dock] = Some(silent);
-                    self.after(span, Event::Connect(dock));
-                }
-            }
-            Deed::HubCrash { down } => self.crash_hub(down),
-            Deed::Backup => self.backup = Some(self.hub.ledger().clone()),
-            Deed::Restore { down } => {
-                if let Some(backup) = self.backup.clone().filter(|_| self.hub.is_up()) {
-                    self.crash_hub(down);
-                    self.hub.put_back(backup);
-                }
-            }
-            Deed::Delete { dispatch } => {
-                if let Some(process_id) = self.dispatched.get(dispatch).cloned() {
-                    let delete = protocol::Request::DeleteProcess { process_id };
-                    self.hub.ask(SUBMITTER, delete);
-                    self.after_hub();
-                }
-            }
-        }
-    }
-
-    fn submit(&mut self, work: Work) {
-        let answer = self
-            .hub
-            .ask(SUBMITTER, protocol::Request::Submit(Box::new(self.spec(&work))));
-        let Some(Ok(Answer::Process(process))) = answer else {
-            self.planned += 1;
-            self.after(AGAIN, Event::Deed(Deed::Submit(work)));
-            return;
-        };
-        note!(self, "submitted as {}: {work:?}", process.id);
-        if work.verb == "dispatch" {
-            self.dispatched.push(process.id.clone());
-        }
-        let docks = &self.docks;
-        let airborne = |dock: usize| docks[dock].truth().airborne();
-        self.judge.submitted(&process.id, &work, self.now, airborne);
-        self.after_hub();
-    }
-
-    fn spec(&self, work: &Work) -> ProcessSpec {
-        let control = work.verb != "dispatch";
-        let only = work.dock.map(|dock| {
-            let ids = &self.docks[dock].ids;
-            if control { &ids.control } else { &ids.work }.to_string()
-        });
-        ProcessSpec {
-            func: format!("drone.{}", work.verb),
-            args: Some(work.args.clone()),
-            max_wait_time: if control { 10 } else { -1 },
-            max_exec_time: work.lease,
-            max_retries: work.retries,
-            conditions: Conditions {
-                colony_id: COLONY.to_owned(),
-                runtime_type: if control {
-                    control_of(DOCK)
-                } else {
-                    DOCK.to_owned()
-                },
-                runtime_ids: only.into_iter().collect(),
-                ..Conditions::default()
-            },
-            ..ProcessSpec::default()
-        }
-    }
-
     // ---- the hub
 
     fn crash_hub(&mut self, down: Duration) {
@@ -544,156 +445,6 @@ impl World {
             self.hub_timer = Some(next);
             self.at(next, Event::HubTimer);
         }
-    }
-
-    // ---- the network
-
-    fn delay(&mut self) -> Duration {
-        Duration::from_micros(self.dice.between(100, 30_000))
-    }
-
-    /// Whether a packet of a dock is lost.
-    fn loses(&mut self, dock: usize) -> bool {
-        let lost = self.dice.in_thousand(self.plan.lost);
-        if lost {
-            self.judge.network_failed(dock, self.now);
-        }
-        lost
-    }
-
-    fn send(&mut self, request: Request) {
-        let Request {
-            id,
-            machine: dock,
-            caller,
-            body,
-            reply,
-            ..
-        } = request;
-        let (kind, request) = SimulatedHub::read(&body);
-        note!(self, "dock {dock} > {id} {kind:?} {request:?}");
-        self.flying.insert(id, Flying { dock, kind, reply });
-        if let Some(lie) = self.lie(dock, &request) {
-            self.after(Duration::from_millis(1), Event::Reach(id, Ok(lie)));
-            return;
-        }
-        if let Some(silent) = self.partitions[dock] {
-            if !silent {
-                self.after(Duration::from_millis(1), Event::Reach(id, Err(refused())));
-            }
-            return;
-        }
-        if self.loses(dock) {
-            self.lose(id);
-            return;
-        }
-        let arriving = Arriving {
-            id,
-            dock,
-            caller,
-            kind,
-            request,
-        };
-        let delay = self.delay();
-        self.after(delay, Event::Arrive(arriving));
-    }
-
-    /// What a dock is told that does not ask whether it may arm and start.
-    fn lie(&self, dock: usize, request: &protocol::Request) -> Option<net::Answer> {
-        let protocol::Request::GetProcess { process_id } = request else {
-            return None;
-        };
-        if self.around.broken != Some(Broken::NoConfirm) || self.docks[dock].truth().airborne() {
-            return None;
-        }
-        let process = self.assigned.get(&(dock, process_id.clone()))?;
-        Some(SimulatedHub::tell(Answer::Process(Box::new(process.clone()))))
-    }
-
-    /// Somebody's request or answer is gone: he hears of it soon, or waits for his own deadline.
-    fn lose(&mut self, id: u64) {
-        note!(self, "lost: {id}");
-        if self.dice.in_thousand(500) {
-            let delay = self.delay();
-            self.after(delay, Event::Reach(id, Err(reset())));
-        }
-    }
-
-    fn hung_up(&mut self, id: u64) {
-        let Some(flying) = self.flying.remove(&id) else {
-            return;
-        };
-        // Over a broken network the server never learns of it.
-        if self.partitions[flying.dock].is_none() {
-            let delay = self.delay();
-            self.after(delay, Event::HangUp(id));
-        }
-    }
-
-    fn arrive(&mut self, arriving: Arriving) {
-        let Arriving {
-            id,
-            dock,
-            caller,
-            kind,
-            request,
-        } = arriving;
-        if self.partitions[dock].is_some() {
-            return;
-        }
-        if !self.hub.is_up() {
-            self.after(Duration::from_millis(1), Event::Reach(id, Err(refused())));
-            return;
-        }
-        if let Some((id, answer)) = self.hub.arrive(id, &caller, kind, request) {
-            self.answered(id, answer);
-        }
-        self.after_hub();
-    }
-
-    /// Sends an answer home.
-    fn answered(&mut self, id: u64, answer: net::Answer) {
-        let Some(dock) = self.flying.get(&id).map(|flying| flying.dock) else {
-            note!(self, "the answer to {id} finds nobody");
-            return;
-        };
-        if self.partitions[dock].is_some() {
-            return;
-        }
-        if self.loses(dock) {
-            self.lose(id);
-            return;
-        }
-        let delay = self.delay();
-        self.after(delay, Event::Reach(id, Ok(answer)));
-    }
-
-    fn reach(&mut self, id: u64, reply: Reply) {
-        let Some(dock) = self.flying.get(&id).map(|flying| flying.dock) else {
-            return;
-        };
-        if self.partitions[dock].is_some() && reply.is_ok() {
-            return;
-        }
-        let Some(flying) = self.flying.remove(&id) else {
-            return;
-        };
-        if let (Some(_), protocol::Kind::Assign, Ok(answer)) = (self.around.broken, flying.kind, &reply)
-            && let Some(process) = SimulatedHub::assigned(answer)
-        {
-            self.assigned.insert((dock, process.id.clone()), process);
-        }
-        match &reply {
-            Ok(answer) => note!(
-                self,
-                "dock {dock} < {id} {} {}",
-                answer.status,
-                String::from_utf8_lossy(&answer.body)
-            ),
-            Err(error) => note!(self, "dock {dock} < {id} {error:?}"),
-        }
-        let _ = flying.reply.send(reply);
-        self.run_dock(dock);
     }
 }
 
