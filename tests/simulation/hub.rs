@@ -93,6 +93,13 @@ impl SimulatedHub {
         self.pending.drain(..).map(|pending| pending.id).collect()
     }
 
+    /// What is on disk is replaced while it is down.
+    #[allow(dead_code, reason = "tests/flights shares this file and restores backups")]
+    pub fn put_back(&mut self, store: MemoryStore) {
+        assert!(!self.is_up());
+        self.store = store;
+    }
+
     pub fn is_up(&self) -> bool {
         self.engine.is_some()
     }

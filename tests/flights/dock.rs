@@ -1,0 +1,354 @@
+//! A dock: a machine, the agent on it, and the vehicle at its port.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use outpost::agent::backoff::Random;
+use outpost::agent::enrolment::Enrolment;
+use outpost::agent::fence::Rules;
+use outpost::agent::journal::{self, Journal, Limits, Role, SimulatedDisk};
+use outpost::agent::keeper::Keeper;
+use outpost::agent::registry::Registry;
+use outpost::agent::shared::Shared;
+use outpost::agent::worker::{LaneSettings, Worker};
+use outpost::client::Client;
+use outpost::clock::SharedClock;
+use outpost::device::command::Pool;
+use outpost::device::drone::{Drone, DroneSettings};
+use outpost::device::{Cancellation, Contact, Hardware, owner};
+use outpost::protocol::control::control_of;
+use outpost::protocol::dialect::Dialect;
+use outpost::protocol::model::Runtime;
+use outpost::vehicle::{Config, Event, Faults, Simulation, Truth};
+
+use super::broken::{Broken, Watched};
+use super::clock::{Moment, SimulatedClock, WorldTime};
+use super::dice::Dice;
+use super::idle::Idle;
+use super::net::{SimulatedTransport, Wire};
+use super::pipe::Cable;
+use super::plan::{DockPlan, MAX_ALTITUDE, MAX_DISTANCE};
+use super::stage::Stage;
+
+/// The type of every dock's runtime.
+pub const DOCK: &str = "dock";
+/// The simulated hub takes a caller's word for who it is: signing would take most of the time.
+const UNSIGNED: &str = "00";
+/// How long an agent that is stopped may finish what it does.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The ids of a dock's runtimes: for work, and for control.
+#[derive(Clone)]
+pub struct Ids {
+    pub work: Arc<str>,
+    pub control: Arc<str>,
+}
+
+impl Ids {
+    pub fn of(dock: usize) -> Self {
+        let id = |number: usize| format!("{number:064x}").into();
+        Ids {
+            work: id(2 * dock + 1),
+            control: id(2 * dock + 2),
+        }
+    }
+}
+
+/// What all docks are in.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub world: WorldTime,
+    pub wire: Wire,
+    pub stage: Stage,
+    pub broken: Option<Broken>,
+}
+
+/// See the module.
+pub struct Dock {
+    pub number: usize,
+    pub ids: Ids,
+    pub clock: Arc<SimulatedClock>,
+    pub agent: Option<RunningAgent>,
+    /// SIGSTOP: nothing runs until SIGCONT.
+    pub frozen: bool,
+    plan: DockPlan,
+    colony_id: String,
+    settings: DroneSettings,
+    disk: SimulatedDisk,
+    state_dir: tempfile::TempDir,
+    vehicle: Simulation,
+    switched_on: Moment,
+    cable: Cable,
+    around: Surroundings,
+    dice: Dice,
+}
+
+/// An agent that was started and not yet collected.
+pub struct RunningAgent {
+    idle: Idle,
+    stop: Cancellation,
+    ended: Arc<AtomicBool>,
+}
+
+/// The lanes of an agent, and what they share.
+struct Lanes {
+    work: Worker,
+    control: Worker,
+    registry: Arc<Registry>,
+}
+
+impl Lanes {
+    /// As `agent::service::Agent::run`.
+    async fn run(mut self, stop: Cancellation) {
+        tokio::join!(
+            Box::pin(self.work.work(&stop)),
+            Box::pin(self.control.work(&stop))
+        );
+        for device in self.registry.devices() {
+            let _ = device.shutdown().await;
+        }
+        self.work.settle().await;
+        self.control.settle().await;
+    }
+}
+
+impl Dock {
+    /// A dock whose vehicle is switched on now; no agent runs yet.
+    pub fn new(
+        number: usize,
+        plan: &DockPlan,
+        colony_id: &str,
+        around: &Surroundings,
+        mut dice: Dice,
+    ) -> Self {
+        let mut config = Config::new(plan.family);
+        config.home = (plan.home.0, plan.home.1, 14.0);
+        config.battery = plan.battery;
+        config.wind = plan.wind;
+        config.quirks.slow = plan.slow;
+        config.failsafes = plan.failsafes == "require";
+        let faults = Faults {
+            line: plan.line.clone(),
+            acts: plan.acts.clone(),
+        };
+        let seed = dice.below(u64::MAX);
+        Dock {
+            number,
+            ids: Ids::of(number),
+            clock: SimulatedClock::boot(
+                &around.world,
+                dice.millis(100, 20_000),
+                plan.ppm,
+                format!("dock-{number}-boot-1"),
+            ),
+            agent: None,
+            frozen: false,
+            settings: settings(plan),
+            plan: plan.clone(),
+            colony_id: colony_id.to_owned(),
+            disk: SimulatedDisk::new(dice.below(u64::MAX)),
+            state_dir: tempfile::tempdir().unwrap(),
+            vehicle: Simulation::new(config, faults, seed),
+            switched_on: around.world.now(),
+            cable: Cable::default(),
+            around: around.clone(),
+            dice,
+        }
+    }
+
+    /// Starts the agent: what `outpost-agent` does at its start.
+    pub fn start(&mut self) {
+        if self.around.broken == Some(Broken::NoJournal) {
+            self.disk = SimulatedDisk::new(0);
+        }
+        let idle = Idle::new();
+        let stop = Cancellation::new();
+        let ended = Arc::new(AtomicBool::new(false));
+        {
+            let _inside = idle.enter();
+            let lanes = self.assemble();
+            let (stop, ended) = (stop.clone(), ended.clone());
+            tokio::spawn(async move {
+                lanes.run(stop).await;
+                ended.store(true, Ordering::Relaxed);
+            });
+        }
+        self.agent = Some(RunningAgent { idle, stop, ended });
+    }
+
+    /// The agent's parts, wired as `agent::service` wires them.
+    fn assemble(&mut self) -> Lanes {
+        let clock: SharedClock = self.clock.clone();
+        let (journal, _) = Journal::open(
+            Box::new(self.disk.storage()),
+            journal::Moment::of(&*self.clock),
+            &journal::Machine::of(&format!("machine-id-{}", self.number)),
+            Limits::default(),
+        )
+        .unwrap();
+        let contact = Contact::new(clock.now());
+        let registry = Arc::new(self.open_devices(&clock, &contact));
+        let shared = Shared::new(clock, Keeper::inline(journal), contact);
+        let dice = std::sync::Mutex::new(self.dice.fork());
+        let random: Random = Arc::new(move || dice.lock().unwrap().fraction());
+        let worker = |role, id: &Arc<str>, runtime_type, slots| {
+            Worker::new(
+                role,
+                self.enrolment(id, runtime_type),
+                registry.clone().into(),
+                LaneSettings {
+                    poll_time: self.plan.poll_time,
+                    grace_time: GRACE,
+                    backoff_min: Duration::from_millis(500),
+                    backoff_max: Duration::from_secs(8),
+                    slots,
+                    supervise: Duration::from_secs(5),
+                },
+                shared.clone(),
+                random.clone(),
+            )
+        };
+        let work = worker(Role::Work, &self.ids.work, DOCK.to_owned(), 1);
+        let control = worker(Role::Control, &self.ids.control, control_of(DOCK), 8);
+        Lanes {
+            work,
+            control,
+            registry,
+        }
+    }
+
+    fn open_devices(&self, clock: &SharedClock, contact: &Contact) -> Registry {
+        let hardware = Hardware {
+            contact: contact.clone(),
+            dial: Some(Arc::new(self.cable.clone())),
+            state_dir: Some(self.state_dir.path().to_owned()),
+            ..Hardware::new(clock.clone())
+        };
+        let watched = Watched {
+            device: Drone::open("drone", &self.settings, &hardware).unwrap(),
+            dock: self.number,
+            stage: self.around.stage.clone(),
+            broken: self.around.broken,
+        };
+        let device = Pool::of_one(owner::spawn(Box::new(watched), clock.clone()));
+        let mut registry = Registry::new();
+        registry.add_device(&device, |_| Rules {
+            // Old work is taken, so that it is the journal that knows what was flown.
+            max_age: Some(Duration::from_secs(3600)),
+            hazardous: self.plan.hazardous,
+            require_target: self.plan.require_target,
+            ..Rules::default()
+        });
+        registry
+    }
+
+    /// One identity's way to the server.
+    fn enrolment(&self, id: &Arc<str>, runtime_type: String) -> Enrolment {
+        let transport = SimulatedTransport {
+            wire: self.around.wire.clone(),
+            world: self.around.world.clone(),
+            clock: self.clock.clone(),
+            machine: self.number,
+            caller: id.clone(),
+            only_arrival: false,
+        };
+        let runtime = Runtime {
+            name: format!("dock-{}", self.number),
+            runtime_type,
+            colony_id: self.colony_id.clone(),
+            ..Runtime::default()
+        };
+        let client = Client::new(transport, Dialect::Runtime);
+        let client = client.with_signer(id.to_string(), |_| UNSIGNED.to_owned());
+        Enrolment::new(client, None, runtime)
+    }
+
+    /// Lets time pass for the vehicle, and gives the agent what it said.
+    pub fn fly(&mut self, now: Moment) -> Vec<(Duration, Event)> {
+        let arrived = self.vehicle.advance(self.vehicle_time(now));
+        self.cable.set_out(!self.vehicle.plugged());
+        self.cable.give(&arrived);
+        self.vehicle.take_events()
+    }
+
+    /// Lets the agent do what it can do now.
+    pub fn run(&mut self, now: Moment) {
+        if self.frozen {
+            return;
+        }
+        self.clock.fire();
+        if let Some(agent) = &self.agent {
+            agent.idle.run();
+        }
+        let said = self.cable.take();
+        if !said.is_empty() {
+            self.vehicle.send(&said, self.vehicle_time(now));
+        }
+    }
+
+    fn vehicle_time(&self, now: Moment) -> Duration {
+        now.since(self.switched_on)
+    }
+
+    /// A moment of the vehicle in the world's time.
+    pub fn moment_of(&self, at: Duration) -> Moment {
+        self.switched_on.after(at)
+    }
+
+    /// What really happened.
+    pub fn truth(&self) -> &Truth {
+        self.vehicle.truth()
+    }
+
+    /// How many items its mission has.
+    pub fn mission_length(&self) -> usize {
+        self.vehicle.autopilot().list_lengths().0
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        if let Some(agent) = &self.agent {
+            agent.stop.cancel("SIGTERM");
+        }
+    }
+
+    /// Collects an agent that ended by itself. Whether there was one.
+    pub fn collect(&mut self) -> bool {
+        let ended = self.agent.as_ref();
+        let ended = ended.is_some_and(|agent| agent.ended.load(Ordering::Relaxed));
+        if ended {
+            self.agent = None;
+        }
+        ended
+    }
+
+    /// SIGKILL: files stay as they were written.
+    pub fn kill(&mut self) {
+        self.agent = None;
+        self.frozen = false;
+    }
+}
+
+fn settings(plan: &DockPlan) -> DroneSettings {
+    let mut text = format!(
+        "port = \"/dev/drone\"\nmax_distance = {MAX_DISTANCE}\nmax_altitude = {MAX_ALTITUDE}\nfailsafes = \"{}\"\n",
+        plan.failsafes
+    );
+    if let Some(half) = plan.fence {
+        let north = half / 111_195.0;
+        let east = north / plan.home.0.to_radians().cos();
+        let corner = |up: f64, right: f64| format!("[{:.7}, {:.7}]", plan.home.0 + up, plan.home.1 + right);
+        let corners = [
+            corner(-north, -east),
+            corner(-north, east),
+            corner(north, east),
+            corner(north, -east),
+        ];
+        text += &format!("fence = [{}]\n", corners.join(", "));
+    }
+    let source = config::File::from_str(&text, config::FileFormat::Toml);
+    let file = config::Config::builder().add_source(source).build().unwrap();
+    let value: serde_json::Value = file.try_deserialize().unwrap();
+    serde_json::from_value(value).unwrap()
+}

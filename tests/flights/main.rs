@@ -1,0 +1,135 @@
+//! Flights by seed: agents with drones, the hub's ledger, network, clocks, disks and simulated vehicles in one thread without
+//! real time (docs/fence.md, 8; docs/drone.md).
+//!
+//! Agents, devices and hub are the real code; the vehicle shares none with them, and what really happened is asked of it. The
+//! world is made of the same pieces as that of tests/simulation. `scripts/flights` flies many seeds, and shows one.
+#![cfg(all(feature = "agent", feature = "hub", feature = "cli"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    missing_docs
+)]
+
+mod broken;
+mod campaign;
+#[allow(dead_code, reason = "of the simulation, which uses more of it")]
+#[path = "../simulation/clock.rs"]
+mod clock;
+#[allow(dead_code, reason = "of the simulation, which uses more of it")]
+#[path = "../simulation/dice.rs"]
+mod dice;
+mod dock;
+#[allow(dead_code, reason = "of the simulation, which uses more of it")]
+#[path = "../simulation/hub.rs"]
+mod hub;
+#[path = "../simulation/idle.rs"]
+mod idle;
+mod judge;
+#[allow(dead_code, reason = "of the simulation, which uses more of it")]
+#[path = "../simulation/net.rs"]
+mod net;
+mod pipe;
+mod plan;
+mod stage;
+mod world;
+
+use broken::Broken;
+use judge::Kind;
+use plan::Plan;
+use world::World;
+
+/// Seeds that once failed; what they found is written beside them.
+const REGRESSIONS: &[u64] = &[];
+
+/// What the judge must say of each broken precaution, and a seed near which one makes it say so.
+const BREAKS: [(Broken, Kind, u64); 4] = [
+    (Broken::NoJournal, Kind::Twice, 1),
+    (Broken::NoConfirm, Kind::Forbidden, 1),
+    (Broken::DeafHelm, Kind::Deaf, 1),
+    (Broken::EndlessLease, Kind::Aloft, 1),
+];
+
+/// So many seeds are flown at most until a broken precaution is noticed.
+const MOST: u64 = 400;
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..2 {
+        let plan = Plan::of(seed);
+        let (first, second) = (World::run(&plan, None, true), World::run(&plan, None, true));
+        for (first, second) in first.log.iter().zip(&second.log) {
+            assert_eq!(first, second, "seed {seed}");
+        }
+        assert_eq!(first.log.len(), second.log.len(), "seed {seed}");
+    }
+}
+
+#[test]
+fn seeds_that_once_failed_do_not_any_more() {
+    let tally = campaign::run_seeds(REGRESSIONS);
+    assert!(tally.failed.is_empty(), "{tally}");
+}
+
+#[test]
+fn every_flight_keeps_its_promises() {
+    let tally = campaign::run(0, 20);
+    assert!(tally.failed.is_empty(), "{tally}");
+}
+
+#[test]
+fn every_broken_precaution_is_noticed() {
+    for (broken, kind, from) in BREAKS {
+        let tally = campaign::run_broken(from, 4, broken, kind);
+        assert!(tally.kinds().contains_key(&kind), "{broken:?}: {tally}");
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|error| panic!("{name}={text}: {error}")),
+    )
+}
+
+/// All flights of `scripts/flights`.
+#[test]
+#[ignore = "long; scripts/flights runs it"]
+fn the_campaign() {
+    let from = number("OUTPOST_FLIGHTS_SEED").unwrap_or(1);
+    let count = number("OUTPOST_FLIGHTS").unwrap_or(1000);
+    let tally = campaign::run(from, count);
+    eprintln!("{tally}");
+    assert!(
+        tally.failed.is_empty(),
+        "look at one with: scripts/flights --show SEED"
+    );
+    for (broken, kind, _) in BREAKS {
+        let tally = campaign::run_broken(from, MOST, broken, kind);
+        let mut found = tally.failed.iter();
+        let found = found.find(|(_, violation)| violation.kind == kind);
+        let (seed, violation) = found.unwrap_or_else(|| panic!("{broken:?} was not noticed in {tally}"));
+        eprintln!(
+            "{broken:?}: noticed after {} flights, by seed {seed}: {violation}",
+            tally.flights
+        );
+    }
+}
+
+/// One seed, with everything that happens in it.
+#[test]
+#[ignore = "for people; scripts/flights --show SEED runs it"]
+fn one_seed() {
+    let plan = Plan::of(number("OUTPOST_FLIGHTS_SEED").unwrap_or(1));
+    let broken = number("OUTPOST_FLIGHTS_BROKEN").map(|number| Broken::ALL[number as usize]);
+    let outcome = World::run(&plan, broken, true);
+    eprintln!("{plan}");
+    for line in &outcome.log {
+        eprintln!("{line}");
+    }
+    for violation in &outcome.violations {
+        eprintln!("{violation}");
+    }
+}

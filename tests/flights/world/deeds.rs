@@ -1,0 +1,105 @@
+//! What is done from outside of the vehicles: work, orders, faults of agents, network and hub.
+
+use super::*;
+
+impl World {
+    pub(super) fn do_deed(&mut self, deed: Deed) {
+        if !matches!(deed, Deed::Submit(_)) {
+            note!(self, "! {deed:?}");
+        }
+        match deed {
+            Deed::Submit(work) => self.submit(work),
+            Deed::Kill { dock, down } => {
+                if self.docks[dock].agent.is_some() {
+                    self.docks[dock].kill();
+                    self.judge.killed(dock, self.now);
+                    self.after_run(dock);
+                    self.after(down, Event::Start(dock));
+                }
+            }
+            Deed::Terminate { dock, down } => {
+                if self.docks[dock].agent.is_some() && !self.docks[dock].frozen {
+                    self.judge.stopping(dock, self.now);
+                    self.docks[dock].terminate();
+                    self.run_dock(dock);
+                    self.after(down, Event::Start(dock));
+                }
+            }
+            Deed::Freeze { dock, span } => {
+                if self.docks[dock].agent.is_some() && !self.docks[dock].frozen {
+                    self.docks[dock].frozen = true;
+                    self.judge.killed(dock, self.now);
+                    self.after(span, Event::Thaw(dock));
+                }
+            }
+            Deed::Partition { dock, span, silent } => {
+                if self.partitions[dock].is_none() {
+                    self.judge.partitioned(dock, self.now, span);
+                    self.judge.network_failed(dock, self.now);
+                    self.partitions[dock] = Some(silent);
+                    self.after(span, Event::Connect(dock));
+                }
+            }
+            Deed::HubCrash { down } => self.crash_hub(down),
+            Deed::Backup => self.backup = Some(self.hub.ledger().clone()),
+            Deed::Restore { down } => {
+                if let Some(backup) = self.backup.clone().filter(|_| self.hub.is_up()) {
+                    self.crash_hub(down);
+                    self.hub.put_back(backup);
+                }
+            }
+            Deed::Delete { dispatch } => {
+                if let Some(process_id) = self.dispatched.get(dispatch).cloned() {
+                    let delete = protocol::Request::DeleteProcess { process_id };
+                    self.hub.ask(SUBMITTER, delete);
+                    self.after_hub();
+                }
+            }
+        }
+    }
+
+    pub(super) fn submit(&mut self, work: Work) {
+        let answer = self
+            .hub
+            .ask(SUBMITTER, protocol::Request::Submit(Box::new(self.spec(&work))));
+        let Some(Ok(Answer::Process(process))) = answer else {
+            self.planned += 1;
+            self.after(AGAIN, Event::Deed(Deed::Submit(work)));
+            return;
+        };
+        note!(self, "submitted as {}: {work:?}", process.id);
+        if work.verb == "dispatch" {
+            self.dispatched.push(process.id.clone());
+        }
+        let docks = &self.docks;
+        let airborne = |dock: usize| docks[dock].truth().airborne();
+        self.judge.submitted(&process.id, &work, self.now, airborne);
+        self.after_hub();
+    }
+
+    pub(super) fn spec(&self, work: &Work) -> ProcessSpec {
+        let control = work.verb != "dispatch";
+        let only = work.dock.map(|dock| {
+            let ids = &self.docks[dock].ids;
+            if control { &ids.control } else { &ids.work }.to_string()
+        });
+        ProcessSpec {
+            func: format!("drone.{}", work.verb),
+            args: Some(work.args.clone()),
+            max_wait_time: if control { 10 } else { -1 },
+            max_exec_time: work.lease,
+            max_retries: work.retries,
+            conditions: Conditions {
+                colony_id: COLONY.to_owned(),
+                runtime_type: if control {
+                    control_of(DOCK)
+                } else {
+                    DOCK.to_owned()
+                },
+                runtime_ids: only.into_iter().collect(),
+                ..Conditions::default()
+            },
+            ..ProcessSpec::default()
+        }
+    }
+}
