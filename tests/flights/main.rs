@@ -41,7 +41,8 @@ use plan::Plan;
 use world::World;
 
 /// Seeds that once failed; what they found is written beside them.
-const REGRESSIONS: &[u64] = &[];
+/// - 2591: the judge blamed a late close because of the flight that came after.
+const REGRESSIONS: &[u64] = &[2591];
 
 /// What the judge must say of each broken precaution, and a seed that makes it say so.
 const BREAKS: [(Broken, Kind, u64); 4] = [
