@@ -57,7 +57,7 @@ impl fmt::Display for Tally {
 
 /// Flies seed after seed until so many flights were flown, or enough failed.
 pub fn run(from: u64, flights: u64) -> Tally {
-    run_until(from, None, |tally| {
+    run_until(from, u64::MAX, None, |tally| {
         tally.flights >= flights || tally.failed.len() >= ENOUGH
     })
 }
@@ -66,7 +66,7 @@ pub fn run(from: u64, flights: u64) -> Tally {
 pub fn run_seeds(seeds: &[u64]) -> Tally {
     let mut all = Tally::default();
     for &seed in seeds {
-        let one = run_until(seed, None, |tally| tally.seeds >= 1);
+        let one = run_until(seed, 1, None, |_| false);
         all.seeds += one.seeds;
         all.flights += one.flights;
         all.took += one.took;
@@ -77,15 +77,21 @@ pub fn run_seeds(seeds: &[u64]) -> Tally {
 
 /// Flies broken, until a promise of that kind was broken, for so many seeds at most.
 pub fn run_broken(from: u64, most: u64, broken: Broken, wanted: Kind) -> Tally {
-    run_until(from, Some(broken), |tally| {
-        tally.kinds().contains_key(&wanted) || tally.seeds >= most
+    run_until(from, most, Some(broken), |tally| {
+        tally.kinds().contains_key(&wanted)
     })
 }
 
-fn run_until(from: u64, broken: Option<Broken>, is_enough: impl Fn(&Tally) -> bool + Sync) -> Tally {
+/// Flies seeds until it is enough, at most so many.
+fn run_until(
+    from: u64,
+    most: u64,
+    broken: Option<Broken>,
+    is_enough: impl Fn(&Tally) -> bool + Sync,
+) -> Tally {
     let started = Instant::now();
     let tally = Mutex::new(Tally::default());
-    let next = Mutex::new(from);
+    let next = Mutex::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -94,11 +100,11 @@ fn run_until(from: u64, broken: Option<Broken>, is_enough: impl Fn(&Tally) -> bo
                     let seed = {
                         // Nobody begins another seed once there is enough.
                         let mut next = next.lock().unwrap();
-                        if is_enough(&tally.lock().unwrap()) {
+                        if *next >= most || is_enough(&tally.lock().unwrap()) {
                             return;
                         }
                         *next += 1;
-                        *next - 1
+                        from + *next - 1
                     };
                     let outcome = World::run(&Plan::of(seed), broken, false);
                     let mut tally = tally.lock().unwrap();

