@@ -17,7 +17,7 @@ use crate::console::table::list;
 use crate::device::duration::parse_duration;
 use crate::device::gpio::{SimulatedBoard, open_backend};
 use crate::device::{
-    self, Call, Cancellation, Context, DeviceHandle, Effect, Hardware, VerbError, owner, pwm,
+    self, Call, Cancellation, Context, DeviceHandle, DeviceSettings, Effect, Hardware, VerbError, owner, pwm,
 };
 
 pub(super) const COMMAND: Command = Command {
@@ -161,9 +161,13 @@ fn open(settings: &Settings, name: &str, clock: &SharedClock) -> Result<DeviceHa
         .then(|| open_backend(settings.gpio.backend, &board))
         .transpose()
         .map_err(|error| format!("gpio.backend: {error}"))?;
+    // A drone keeps there what must outlive whoever flies it: signatures' timestamps, and that it flies. It is locked, if it is there.
+    let folder = &settings.agent.state_dir;
+    let keeps = matches!(device, DeviceSettings::Drone(_)) && folder.is_dir();
     let hardware = Hardware {
         gpio,
         pwm: Some(pwm::open_backend(settings.gpio.backend, &board)),
+        state_dir: keeps.then(|| folder.clone()),
         ..Hardware::new(clock.clone())
     };
     let device = device::open(name, device, &hardware).map_err(|error| format!("devices.{error}"))?;

@@ -1,8 +1,8 @@
 //! The two files of signing: the key, which is only read, and the ceiling of timestamps, which is there whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::signing::SigningError;
@@ -75,7 +75,12 @@ pub(super) fn read(path: &Path) -> Result<Kept, SigningError> {
 
 /// Keeps a ceiling: written beside the file, synced, and put in its place.
 pub(super) fn write(path: &Path, ceiling: u64) -> Result<(), SigningError> {
-    replace(path, line(ceiling).as_bytes()).map_err(|error| not_kept(path, &error))
+    let kept = match path.parent() {
+        Some(folder) => DirBuilder::new().recursive(true).mode(0o700).create(folder),
+        None => Ok(()),
+    };
+    kept.and_then(|()| replace(path, line(ceiling).as_bytes()))
+        .map_err(|error| not_kept(path, &error))
 }
 
 /// The number twice, once with all bits turned: neither half a line nor a line of zeros is taken for one.
