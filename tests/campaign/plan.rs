@@ -12,6 +12,8 @@ pub enum Fault {
     Stall(Duration),
     /// Whatever passes is late by half a second, for a while.
     Slow(Duration),
+    /// The next answer that assigns something is late by so much, beyond many leases.
+    LateAssignment(Duration),
     /// Every connection is reset.
     Reset,
     /// The next request's sender is told that no answer will come, though the request passed.
@@ -40,6 +42,7 @@ impl Fault {
         match self {
             Fault::Stall(_) => "stall",
             Fault::Slow(_) => "slow",
+            Fault::LateAssignment(_) => "late assignment",
             Fault::Reset => "reset",
             Fault::HalfCloseToAgent => "half-close to the agent",
             Fault::HalfCloseToHub => "half-close to the hub",
@@ -59,6 +62,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Stall(span)
             | Fault::Slow(span)
+            | Fault::LateAssignment(span)
             | Fault::Duplicate(span)
             | Fault::Reorder(span)
             | Fault::Kill(span)
@@ -131,7 +135,7 @@ pub struct Plan {
 /// Lamps that an agent has of its own, and shares with the other of its pair; then come valves, which are hazardous.
 pub const OWN: usize = 48;
 pub const SHARED: usize = 16;
-pub const VALVES: usize = 24;
+pub const VALVES: usize = 32;
 
 const VALVE: &str = "valve";
 
@@ -158,14 +162,15 @@ impl Draw {
 
     fn fault(&mut self) -> Fault {
         match self.below(100) {
-            0..10 => Fault::Stall(self.millis(200, 5_000)),
-            10..18 => Fault::Slow(self.millis(1_000, 5_000)),
-            18..27 => Fault::Reset,
-            27..34 => Fault::HalfCloseToAgent,
-            34..39 => Fault::HalfCloseToHub,
-            39..49 => Fault::CutAnswer(self.below(900)),
-            49..60 => Fault::Duplicate(self.millis(0, 4_000)),
-            60..66 => Fault::Reorder(self.millis(50, 3_500)),
+            0..12 => Fault::Stall(self.millis(500, 5_000)),
+            12..22 => Fault::LateAssignment(self.millis(500, 4_000)),
+            22..28 => Fault::Slow(self.millis(1_000, 5_000)),
+            28..35 => Fault::Reset,
+            35..41 => Fault::HalfCloseToAgent,
+            41..45 => Fault::HalfCloseToHub,
+            45..53 => Fault::CutAnswer(self.below(900)),
+            53..61 => Fault::Duplicate(self.millis(0, 4_000)),
+            61..66 => Fault::Reorder(self.millis(50, 3_500)),
             66..80 => Fault::Kill(self.millis(1, 2_500)),
             80..93 => Fault::Freeze(self.millis(300, 5_000)),
             _ => Fault::Stop,
@@ -179,7 +184,7 @@ impl Draw {
             _ => Verb::Pulse(self.millis(20, 600)),
         };
         // Most while somebody may just begin with it.
-        let deleted = self.below(3) > 0;
+        let deleted = self.below(4) > 0;
         Work {
             pause: self.millis(200, 2_600),
             lamp,
@@ -187,7 +192,7 @@ impl Draw {
             lease: [3, 5, 10][self.below(3)],
             retries: 0,
             agents: vec![agent],
-            deleted_after: deleted.then(|| self.millis(0, 1_500)),
+            deleted_after: deleted.then(|| self.millis(0, 1_000)),
         }
     }
 

@@ -192,6 +192,12 @@ impl Proxy {
             };
             let came = Instant::now();
             self.pass().await;
+            if wire::assigns(&answer)
+                && let Some(Fault::LateAssignment(span)) =
+                    self.strike(|fault| matches!(fault, Fault::LateAssignment(_)))
+            {
+                sleep(span).await;
+            }
             let answer = self.0.liar.twist(answer, came.elapsed());
             let mut to = to.lock().await;
             match self.strike(|fault| matches!(fault, Fault::CutAnswer(_) | Fault::HalfCloseToAgent)) {

@@ -9,7 +9,7 @@ use crate::ledger::{Held, Left, STAMP, Story};
 use crate::plan::{Verb, Work};
 
 /// How much later than it was sent the proxy may see a request, on a machine that does much else.
-const SEEN_WITHIN: i128 = SECOND / 2;
+const SEEN_WITHIN: i128 = SECOND;
 /// How old what the server said may be when a late close follows from it.
 const ASKED: i128 = 25 * SECOND;
 

@@ -52,6 +52,11 @@ pub fn told(message: &[u8]) -> Option<(Kind, Answer)> {
     (!reply.error).then_some((kind, answer))
 }
 
+/// Whether an answer assigns something.
+pub fn assigns(message: &[u8]) -> bool {
+    matches!(told(message), Some((Kind::Assign, Answer::Process(_))))
+}
+
 /// An answer that tells this. The header that shows the server's time to the nanosecond is `stamp`, if there is one; the one
 /// that shows it to the second is left out.
 pub fn answer(kind: Kind, answer: &Answer, stamp: Option<i128>) -> Vec<u8> {
