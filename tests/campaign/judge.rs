@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use crate::ledger::{Held, Left, Story};
-use crate::plan::{Fault, Verb, Work};
+use crate::ledger::{Held, Left, STAMP, Story};
+use crate::plan::{Fault, Verb, Work, device};
 use crate::processes::{Death, Life};
+use crate::told::{self, Told};
 
-/// How exact the ledger's stamps are: microseconds, milliseconds where it undid an assignment.
-const STAMP: i128 = 2_000_000;
+/// In nanoseconds, as all moments and spans here.
+pub const SECOND: i128 = 1_000_000_000;
 /// How late a line may be switched off, on a machine that does much else.
-const SAFE_WITHIN: i128 = 2_000_000_000;
+const SAFE_WITHIN: i128 = 2 * SECOND;
 /// A result is durable that long after its verb was done, on such a machine.
-const NOTED_WITHIN: i128 = 1_000_000_000;
+const NOTED_WITHIN: i128 = SECOND;
 /// So near the end of a lease it is the agent's choice whether a verb was done in time.
-const NEAR_THE_END: i128 = 1_000_000_000;
+const NEAR_THE_END: i128 = SECOND;
+/// How old a confirmation may be by which a hazardous device is driven (docs/fence.md, 3).
+const CONFIRMED: i128 = SECOND;
 
 /// A change of a line's level.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +42,8 @@ pub struct Witnessed {
     pub id: String,
     pub lives: Vec<Life>,
     pub edges: Vec<Edge>,
+    /// What it asked and told.
+    pub told: Vec<Told>,
 }
 
 /// A fault as it happened: to which agent, or to the hub.
@@ -67,6 +72,7 @@ pub enum Breach {
     Lost,
     Twice,
     Late,
+    False,
     Unsafe,
     Died,
 }
@@ -78,7 +84,8 @@ impl fmt::Display for Breach {
             Breach::Rewritten => "a process changed after it had ended",
             Breach::Lost => "a result did not arrive though its attempt was still ours",
             Breach::Twice => "done twice",
-            Breach::Late => "switched on outside [assigned … requeued or closed]",
+            Breach::Late => "switched on outside [assigned … requeued, closed or deleted]",
+            Breach::False => "closed with the result of an attempt that was over",
             Breach::Unsafe => "a line was not at its safe level in time",
             Breach::Died => "an agent ended by itself",
         })
@@ -160,7 +167,7 @@ impl Seen {
                 evidence: format!("{what}\n{}", self.evidence(submitted, &story)),
             });
         };
-        if !story.is_final {
+        if !story.is_final && story.deleted.is_none() {
             breach(Breach::Unended, String::new());
         }
         if story.rewritten {
@@ -175,10 +182,10 @@ impl Seen {
                 .filter(|edge| edge.lamp == work.lamp && edge.on)
             {
                 times += 1;
-                let held = story.held.iter().find(|held| {
-                    let to = held.to.map_or(i128::MAX, |(to, _)| to + STAMP);
-                    held.runtime_id == agent.id && (held.from - STAMP..=to).contains(&edge.at)
-                });
+                let held = story
+                    .held
+                    .iter()
+                    .find(|held| held.runtime_id == agent.id && may_act(work, held, edge.at));
                 let Some(held) = held else {
                     breach(Breach::Late, format!("agent {number}: {}", self.show_edge(edge)));
                     continue;
@@ -201,6 +208,20 @@ impl Seen {
         if times > 1 && work.verb != Verb::On {
             breach(Breach::Twice, format!("{times} times"));
         }
+        if let Some(what) = told::falsely(work, &story, &self.agents) {
+            breach(Breach::False, what);
+        }
+    }
+}
+
+/// Whether something may be switched on for it. Nobody tells an agent that a process was deleted (only hazardous ones are);
+/// it asks, and may be as late as its confirmation is old.
+fn may_act(work: &Work, held: &Held, at: i128) -> bool {
+    match held.to {
+        Some((deleted, Left::Deleted)) if at > deleted => {
+            at <= (deleted + CONFIRMED).min(lease_end(work, held)) + STAMP
+        }
+        _ => held.contains(at),
     }
 }
 
@@ -254,7 +275,10 @@ fn lost(work: &Work, held: &Held, edge: &Edge, off: Option<&Edge>, life: &Life) 
     // A lease that ended before the result could be told gave the process to whom the server liked.
     !matches!(
         held.to,
-        Some((_, Left::Successful | Left::Requeued | Left::RanOut))
+        Some((
+            _,
+            Left::Successful | Left::Requeued | Left::RanOut | Left::Deleted
+        ))
     )
 }
 
@@ -284,10 +308,16 @@ impl Seen {
             ..
         } = &submitted.work;
         let mut text = format!(
-            "  process {}: lamp{lamp} {verb:?}, maxexectime {lease}, maxretries {retries}, for agents {agents:?}; \
+            "  process {}: {}{lamp} {verb:?}, maxexectime {lease}, maxretries {retries}, for agents {agents:?}; \
              retries {}, error {:?}\n",
-            submitted.id, story.retries, story.error
+            submitted.id,
+            device(*lamp),
+            story.retries,
+            story.error
         );
+        if let Some(deleted) = story.deleted {
+            let _ = writeln!(text, "  ledger: deleted at {}", self.since(deleted));
+        }
         for held in &story.held {
             let agent = self.agents.iter().position(|agent| agent.id == held.runtime_id);
             let end = match held.to {
@@ -304,6 +334,14 @@ impl Seen {
             let agent = &self.agents[number];
             for edge in agent.edges.iter().filter(|edge| edge.lamp == *lamp) {
                 let _ = writeln!(text, "  edge: agent {number}, {}", self.show_edge(edge));
+            }
+            for told in agent.told.iter().filter(|told| told.process_id == submitted.id) {
+                let _ = writeln!(
+                    text,
+                    "  agent {number}: {:?} at {}",
+                    told.said,
+                    self.since(told.at)
+                );
             }
             for (life, of_life) in agent.lives.iter().enumerate() {
                 let ended = self.since(of_life.ended);

@@ -6,6 +6,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
+/// How exact the ledger's stamps are, nanoseconds: microseconds, milliseconds where it undid an assignment or deleted.
+pub const STAMP: i128 = 2_000_000;
+/// What the trigger writes as the state of a process that was deleted.
+const DELETED: i64 = -1;
+
 /// To be added while the hub is stopped: it locks its database.
 const WITNESS: &str = "
 CREATE TABLE campaign (
@@ -24,6 +29,11 @@ CREATE TRIGGER campaign_sees AFTER UPDATE OF state ON processes WHEN old.state <
         END,
         new.state = 3 AND new.error = 'Maximum execution time limit exceeded',
         new.state = 0 AND new.retries = old.retries
+    );
+END;
+CREATE TRIGGER campaign_sees_deletion AFTER DELETE ON processes BEGIN
+    INSERT INTO campaign VALUES (
+        old.id, old.state, -1, old.runtime_id, old.retries, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0, 0
     );
 END;
 ";
@@ -49,6 +59,8 @@ pub enum Left {
     RanOut,
     /// The hub took the assignment back, since nobody was there to take it.
     Undone,
+    /// The process was deleted, which nobody tells the agent.
+    Deleted,
 }
 
 /// From an assignment to its end, nanoseconds since 1970.
@@ -60,11 +72,22 @@ pub struct Held {
     pub to: Option<(i128, Left)>,
 }
 
+impl Held {
+    /// Whether it was held at a moment, as exactly as the ledger can tell.
+    pub fn contains(&self, at: i128) -> bool {
+        let to = self.to.map_or(i128::MAX, |(to, _)| to + STAMP);
+        (self.from - STAMP..=to).contains(&at)
+    }
+}
+
 /// One process from beginning to end.
 #[derive(Debug, Clone, Default)]
 pub struct Story {
+    pub id: String,
     pub held: Vec<Held>,
     pub is_final: bool,
+    /// When it was deleted, if it was.
+    pub deleted: Option<i128>,
     /// It changed after it was final.
     pub rewritten: bool,
     pub error: String,
@@ -80,27 +103,37 @@ pub fn read(database: &Path) -> BTreeMap<String, Story> {
         .unwrap();
     let mut rows = all.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
+        let id: String = row.get(0).unwrap();
         let story = Story {
+            id: id.clone(),
             is_final: row.get::<_, i64>(1).unwrap() >= 2,
             error: row.get(2).unwrap(),
             retries: row.get(3).unwrap(),
             ..Story::default()
         };
-        stories.insert(row.get::<_, String>(0).unwrap(), story);
+        stories.insert(id, story);
     }
     let mut changes = connection
         .prepare("SELECT id, was, state, runtime_id, at, ran_out, undone FROM campaign ORDER BY rowid")
         .unwrap();
     let mut rows = changes.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
-        let story = stories.get_mut(&row.get::<_, String>(0).unwrap()).unwrap();
+        let id: String = row.get(0).unwrap();
+        // One that was deleted has nothing but its changes.
+        let story = stories.entry(id.clone()).or_default();
+        story.id = id;
         let (was, state): (i64, i64) = (row.get(1).unwrap(), row.get(2).unwrap());
         let at = i128::from(row.get::<_, i64>(4).unwrap()) * 1_000;
-        story.rewritten |= was >= 2;
+        if state == DELETED {
+            story.deleted = Some(at);
+        } else {
+            story.rewritten |= was >= 2;
+        }
         if was == 1
             && let Some(held) = story.held.last_mut()
         {
             let left = match state {
+                DELETED => Left::Deleted,
                 2 => Left::Successful,
                 _ if row.get(6).unwrap() => Left::Undone,
                 0 => Left::Requeued,

@@ -9,30 +9,36 @@
     missing_docs
 )]
 
+mod fence;
 mod judge;
 mod ledger;
+mod lies;
 mod plan;
 mod processes;
 mod proxy;
 mod round;
+mod told;
+mod wire;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use fence::Broken;
 use judge::{Breach, Seen};
 use outpost::agent::journal::SplitMix64;
 use plan::Plan;
+use processes::Programs;
 
 const HELP: &str = "\
-A campaign against the real programs: every process ends, every result arrives, 0 twice, 0 late, 0 unsafe.
+A campaign against the real programs: every process ends, every result arrives, 0 twice, 0 late, 0 false, 0 unsafe.
 
   --seed N      what is drawn from; of a failing round it is printed [a new one]
   --faults M    how many things go wrong [300]
   --agents K    how many agents there are at once [50]
-  --agent FILE  another outpost-agent, for example one whose fence is broken on purpose
-  --caught      the other way round: exit 0 if the campaign catches that agent
+  --agent FILE  another outpost-agent
+  --broken NAME breaks the agents' fence from outside: no-journal, lease-from-arrival, no-confirm, outbox-without-asking
+  --caught      the other way round: exit 0 if the campaign catches that agent, a broken fence by what it is broken for
 ";
 
 /// A round has so many faults for each agent at most: then hub and agents start anew, so that lines suffice.
@@ -44,7 +50,7 @@ struct Options {
     seed: u64,
     faults: usize,
     agents: usize,
-    agent: PathBuf,
+    programs: Programs,
     caught: bool,
 }
 
@@ -53,7 +59,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         seed: u64::from(std::process::id()) << 20 ^ processes::wall() as u64 >> 10,
         faults: 300,
         agents: 50,
-        agent: env!("CARGO_BIN_EXE_outpost-agent").into(),
+        programs: Programs {
+            hub: env!("CARGO_BIN_EXE_outpost-hub").into(),
+            agent: env!("CARGO_BIN_EXE_outpost-agent").into(),
+            broken: None,
+        },
         caught: false,
     };
     while let Some(word) = words.next() {
@@ -62,7 +72,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seed" => options.seed = number(&value()?)?,
             "--faults" => options.faults = number(&value()?)? as usize,
             "--agents" => options.agents = number(&value()?)? as usize,
-            "--agent" => options.agent = value()?.into(),
+            "--agent" => options.programs.agent = value()?.into(),
+            "--broken" => options.programs.broken = Some(Broken::named(&value()?)?),
             "--caught" => options.caught = true,
             _ => return Err(HELP.to_owned()),
         }
@@ -89,40 +100,61 @@ async fn main() -> ExitCode {
     let Options {
         seed, faults, agents, ..
     } = options;
-    println!("campaign: seed {seed}, {faults} faults, {agents} agents");
+    let broken = options.programs.broken;
+    let of = broken.map_or_else(String::new, |broken| format!(", broken: {broken}"));
+    println!("campaign: seed {seed}, {faults} faults, {agents} agents{of}");
     let started = Instant::now();
     let mut seeds = SplitMix64(seed);
     let mut round_seed = seed;
-    let (mut left, mut violations) = (faults, 0);
+    let mut left = faults;
+    let mut found: BTreeMap<Breach, usize> = BTreeMap::new();
     let mut sums = Sums::default();
     while left > 0 {
         let of_round = left.min(FAULTS_EACH * agents);
-        violations += run_round(&options, round_seed, of_round, &mut sums).await;
+        for (breach, count) in run_round(&options, round_seed, of_round, &mut sums).await {
+            *found.entry(breach).or_default() += count;
+        }
         left -= of_round;
         round_seed = seeds.next_u64();
     }
     sums.print();
+    let kinds: Vec<String> = found
+        .iter()
+        .map(|(breach, count)| format!(" ({count} × {breach})"))
+        .collect();
     println!(
-        "campaign: seed {seed}, {faults} faults, {agents} agents, {} s: {violations} violations",
-        started.elapsed().as_secs()
+        "campaign: seed {seed}, {faults} faults, {agents} agents{of}, {} s: {} violations{}",
+        started.elapsed().as_secs(),
+        found.values().sum::<usize>(),
+        kinds.concat()
     );
-    if (violations > 0) == options.caught {
+    let is_caught = match broken {
+        Some(broken) => found.contains_key(&broken.breach()),
+        None => !found.is_empty(),
+    };
+    // Not caught is not yet innocent.
+    let is_well = if options.caught {
+        is_caught
+    } else {
+        found.is_empty()
+    };
+    if is_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-async fn run_round(options: &Options, seed: u64, faults: usize, sums: &mut Sums) -> usize {
+/// How often what was broken in it.
+async fn run_round(options: &Options, seed: u64, faults: usize, sums: &mut Sums) -> BTreeMap<Breach, usize> {
     // Kept, also by a panic, unless all was well.
     let folder = tempfile::Builder::new()
         .prefix("campaign-")
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
         .unwrap()
         .keep();
-    let hub = PathBuf::from(env!("CARGO_BIN_EXE_outpost-hub"));
     let plan = Plan::draw(seed, faults, options.agents);
-    let seen = round::run(plan, &hub, &options.agent, &folder).await;
+    let seen = round::run(plan, &options.programs, &folder).await;
     sums.add(&seen);
     let violations = seen.violations();
     println!(
@@ -132,7 +164,7 @@ async fn run_round(options: &Options, seed: u64, faults: usize, sums: &mut Sums)
     );
     if violations.is_empty() {
         let _ = std::fs::remove_dir_all(&folder);
-        return 0;
+        return BTreeMap::new();
     }
     let mut by_breach: BTreeMap<Breach, Vec<&str>> = BTreeMap::new();
     for violation in &violations {
@@ -141,18 +173,25 @@ async fn run_round(options: &Options, seed: u64, faults: usize, sums: &mut Sums)
             .or_default()
             .push(&violation.evidence);
     }
-    for (breach, evidence) in by_breach {
+    for (breach, evidence) in &by_breach {
         println!("\n{} × {breach}", evidence.len());
         for one in evidence.iter().take(SHOWN) {
             println!("{one}");
         }
     }
+    let broken = options
+        .programs
+        .broken
+        .map_or_else(String::new, |broken| format!(" --broken {broken}"));
     println!(
-        "again: ./scripts/campaign --seed {seed} --faults {faults} --agents {}\nlogs, configurations, hub.db: {}\n",
+        "again: ./scripts/campaign --seed {seed} --faults {faults} --agents {}{broken}\nlogs, configurations, hub.db: {}\n",
         options.agents,
         folder.display()
     );
-    violations.len()
+    by_breach
+        .iter()
+        .map(|(&breach, evidence)| (breach, evidence.len()))
+        .collect()
 }
 
 /// What happened, counted: a campaign in which little happened shows little.

@@ -12,6 +12,8 @@ pub enum Fault {
     Stall(Duration),
     /// Whatever passes is late by half a second, for a while.
     Slow(Duration),
+    /// The next answer that assigns something is late by so much, beyond many leases.
+    LateAssignment(Duration),
     /// Every connection is reset.
     Reset,
     /// The next request's sender is told that no answer will come, though the request passed.
@@ -40,6 +42,7 @@ impl Fault {
         match self {
             Fault::Stall(_) => "stall",
             Fault::Slow(_) => "slow",
+            Fault::LateAssignment(_) => "late assignment",
             Fault::Reset => "reset",
             Fault::HalfCloseToAgent => "half-close to the agent",
             Fault::HalfCloseToHub => "half-close to the hub",
@@ -59,6 +62,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Stall(span)
             | Fault::Slow(span)
+            | Fault::LateAssignment(span)
             | Fault::Duplicate(span)
             | Fault::Reorder(span)
             | Fault::Kill(span)
@@ -83,6 +87,22 @@ pub enum Verb {
     On,
 }
 
+impl Verb {
+    /// As a function names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Pulse(_) => "pulse",
+            Verb::Toggle => "toggle",
+            Verb::On => "on",
+        }
+    }
+
+    /// Whether what a function asks for may be done once only.
+    pub fn is_once(func: &str) -> bool {
+        !func.ends_with(".on")
+    }
+}
+
 /// One process. Each has a line of its own, so that every edge has one that it can be for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
@@ -98,6 +118,8 @@ pub struct Work {
     pub retries: i64,
     /// The agents that may have it: one, or a pair.
     pub agents: Vec<usize>,
+    /// How long after it was submitted it is deleted, if it is.
+    pub deleted_after: Option<Duration>,
 }
 
 /// All of one round.
@@ -110,9 +132,22 @@ pub struct Plan {
     pub work: Vec<Vec<Work>>,
 }
 
-/// Lamps that an agent has of its own, and shares with the other of its pair.
+/// Lamps that an agent has of its own, and shares with the other of its pair; then come valves, which are hazardous.
 pub const OWN: usize = 48;
 pub const SHARED: usize = 16;
+pub const VALVES: usize = 32;
+
+const VALVE: &str = "valve";
+
+/// How the device of a number is called, without the number.
+pub fn device(lamp: usize) -> &'static str {
+    if lamp < OWN + SHARED { "lamp" } else { VALVE }
+}
+
+/// Whether a function is one of a hazardous device.
+pub fn is_hazardous(func: &str) -> bool {
+    func.starts_with(VALVE)
+}
 
 struct Draw(SplitMix64);
 
@@ -127,21 +162,44 @@ impl Draw {
 
     fn fault(&mut self) -> Fault {
         match self.below(100) {
-            0..10 => Fault::Stall(self.millis(200, 5_000)),
-            10..18 => Fault::Slow(self.millis(1_000, 5_000)),
-            18..27 => Fault::Reset,
-            27..34 => Fault::HalfCloseToAgent,
-            34..39 => Fault::HalfCloseToHub,
-            39..49 => Fault::CutAnswer(self.below(900)),
-            49..60 => Fault::Duplicate(self.millis(0, 4_000)),
-            60..66 => Fault::Reorder(self.millis(50, 3_500)),
+            0..12 => Fault::Stall(self.millis(500, 5_000)),
+            12..22 => Fault::LateAssignment(self.millis(500, 4_000)),
+            22..28 => Fault::Slow(self.millis(1_000, 5_000)),
+            28..35 => Fault::Reset,
+            35..41 => Fault::HalfCloseToAgent,
+            41..45 => Fault::HalfCloseToHub,
+            45..53 => Fault::CutAnswer(self.below(900)),
+            53..61 => Fault::Duplicate(self.millis(0, 4_000)),
+            61..66 => Fault::Reorder(self.millis(50, 3_500)),
             66..80 => Fault::Kill(self.millis(1, 2_500)),
             80..93 => Fault::Freeze(self.millis(300, 5_000)),
             _ => Fault::Stop,
         }
     }
 
+    /// What a hazardous device takes: no retries, a lease, exactly one agent.
+    fn valve(&mut self, agent: usize, lamp: usize) -> Work {
+        let verb = match self.below(4) {
+            0 => Verb::On,
+            _ => Verb::Pulse(self.millis(20, 600)),
+        };
+        // Most while somebody may just begin with it.
+        let deleted = self.below(4) > 0;
+        Work {
+            pause: self.millis(200, 2_600),
+            lamp,
+            verb,
+            lease: [3, 5, 10][self.below(3)],
+            retries: 0,
+            agents: vec![agent],
+            deleted_after: deleted.then(|| self.millis(0, 1_000)),
+        }
+    }
+
     fn work(&mut self, agent: usize, agents: usize, lamp: usize) -> Work {
+        if lamp >= OWN + SHARED {
+            return self.valve(agent, lamp);
+        }
         let pair: Vec<usize> = (agent & !1..=agent | 1).filter(|one| *one < agents).collect();
         let lease = [1, 1, 2, 2, 3, -1][self.below(6)];
         let (verb, retries) = if lamp >= OWN {
@@ -167,6 +225,7 @@ impl Draw {
             lease,
             retries,
             agents: if lamp >= OWN { pair } else { vec![agent] },
+            deleted_after: None,
         }
     }
 }
@@ -191,7 +250,8 @@ impl Plan {
             .map(|agent| {
                 // Of a pair the first hands out what both may have.
                 let shared = if agent.is_multiple_of(2) { SHARED } else { 0 };
-                let mut lamps: Vec<usize> = (0..OWN + shared).collect();
+                let valves = OWN + SHARED..OWN + SHARED + VALVES;
+                let mut lamps: Vec<usize> = (0..OWN + shared).chain(valves).collect();
                 for at in (1..lamps.len()).rev() {
                     lamps.swap(at, draw.below(at + 1));
                 }

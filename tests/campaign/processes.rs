@@ -12,10 +12,19 @@ use outpost::keyfile;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use crate::plan::{OWN, SHARED};
+use crate::fence::Broken;
+use crate::plan::{OWN, SHARED, VALVES, device, is_hazardous};
 
 /// Nothing that ends by itself may take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is run.
+pub struct Programs {
+    pub hub: PathBuf,
+    pub agent: PathBuf,
+    /// What is done to the agents' fence.
+    pub broken: Option<Broken>,
+}
 
 /// The host's wall clock, which the hub's ledger and the edges are stamped by: nanoseconds since 1970.
 pub fn wall() -> i128 {
@@ -170,6 +179,8 @@ pub struct Agent {
     folder: PathBuf,
     name: String,
     pub id: String,
+    /// It forgets everything but its key before each start.
+    forgets: bool,
     child: Option<Child>,
     freezes: Vec<(i128, i128)>,
     pub lives: Vec<Life>,
@@ -177,7 +188,14 @@ pub struct Agent {
 
 impl Agent {
     /// Writes its configuration, and starts nothing.
-    pub fn new(program: &Path, folder: &Path, number: usize, port: u16, colony: &str, hub: &Hub) -> Self {
+    pub fn new(
+        programs: &Programs,
+        folder: &Path,
+        number: usize,
+        port: u16,
+        colony: &str,
+        hub: &Hub,
+    ) -> Self {
         let name = format!("agent-{number:02}");
         let key = folder.join(format!("{name}.key"));
         let id = keyfile::load_or_create(&key).unwrap().id();
@@ -208,18 +226,21 @@ edge_times = true
             key = key.display(),
             state = folder.join(&name).display(),
         );
-        for lamp in 0..OWN + SHARED {
+        for lamp in 0..OWN + SHARED + VALVES {
+            let device = device(lamp);
             let _ = writeln!(
                 text,
-                "[devices.lamp{lamp}]\nkind = \"lamp\"\nline = \"GPIO{lamp}\""
+                "[devices.{device}{lamp}]\nkind = \"lamp\"\nline = \"GPIO{lamp}\"\nhazardous = {}",
+                is_hazardous(device)
             );
         }
         fs::write(folder.join(format!("{name}.toml")), text).unwrap();
         Agent {
-            program: program.to_owned(),
+            program: programs.agent.clone(),
             folder: folder.to_owned(),
             name,
             id,
+            forgets: programs.broken == Some(Broken::NoJournal),
             child: None,
             freezes: Vec::new(),
             lives: Vec::new(),
@@ -236,6 +257,9 @@ edge_times = true
     }
 
     pub fn start(&mut self) {
+        if self.forgets {
+            let _ = fs::remove_dir_all(self.folder.join(&self.name));
+        }
         let config = self.folder.join(format!("{}.toml", self.name));
         let arguments = ["--config", config.to_str().unwrap()];
         self.child = Some(start(&self.program, &arguments, &self.out(), &self.log()));

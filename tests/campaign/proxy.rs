@@ -1,4 +1,4 @@
-//! Between one agent and the hub: passes requests on whole and answers as they come, and does to them what it is told.
+//! Between one agent and the hub: passes requests and answers on whole, and does to them what it is told.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,13 +6,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use outpost::protocol::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{self, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::fence::Broken;
+use crate::lies::Liar;
 use crate::plan::Fault;
+use crate::processes::wall;
+use crate::told::{Said, Told};
+use crate::wire::{self, read_message};
 
 /// How late everything is under [`Fault::Slow`].
 const SLOW: Duration = Duration::from_millis(500);
@@ -29,7 +35,13 @@ struct Inner {
     hub: SocketAddr,
     weather: Mutex<Weather>,
     resets: watch::Sender<u64>,
+    liar: Liar,
+    /// What the agent asked and told of processes.
+    told: Mutex<Vec<Told>>,
 }
+
+/// Where answers go: those of the hub, and those that are given instead.
+type ToAgent<'a> = sync::Mutex<WriteHalf<'a>>;
 
 #[derive(Default)]
 struct Weather {
@@ -46,14 +58,16 @@ enum End {
 }
 
 impl Proxy {
-    /// Listens on a port of the system's choice.
-    pub async fn start(hub: SocketAddr) -> io::Result<(Self, u16)> {
+    /// Listens on a port of the system's choice. The agent's fence is to be broken like this.
+    pub async fn start(hub: SocketAddr, broken: Option<Broken>) -> io::Result<(Self, u16)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let proxy = Proxy(Arc::new(Inner {
             hub,
             weather: Mutex::default(),
             resets: watch::Sender::new(0),
+            liar: Liar::new(broken),
+            told: Mutex::default(),
         }));
         let accepting = proxy.clone();
         tokio::spawn(async move {
@@ -84,6 +98,11 @@ impl Proxy {
         std::mem::take(&mut *self.0.weather.lock().unwrap()).armed.len()
     }
 
+    /// What the agent asked and told of processes so far.
+    pub fn told(&self) -> Vec<Told> {
+        self.0.told.lock().unwrap().clone()
+    }
+
     async fn connection(self, mut agent: TcpStream) {
         let Ok(mut hub) = TcpStream::connect(self.0.hub).await else {
             return;
@@ -93,9 +112,10 @@ impl Proxy {
         let end = {
             let (from_agent, to_agent) = agent.split();
             let (from_hub, to_hub) = hub.split();
+            let to_agent = ToAgent::new(to_agent);
             tokio::select! {
-                end = self.requests(from_agent, to_hub) => end,
-                end = self.answers(from_hub, to_agent) => end,
+                end = self.requests(from_agent, to_hub, &to_agent) => end,
+                end = self.answers(from_hub, &to_agent) => end,
                 _ = resets.changed() => End::Reset,
             }
         };
@@ -104,13 +124,21 @@ impl Proxy {
         }
     }
 
-    async fn requests(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> End {
+    async fn requests(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, to_agent: &ToAgent<'_>) -> End {
         let mut buffer = Vec::new();
         loop {
-            let request = match read_request(&mut from, &mut buffer).await {
+            let request = match read_message(&mut from, &mut buffer).await {
                 Ok(Some(request)) => request,
                 _ => return End::Closed,
             };
+            let asked = wire::asked(&request);
+            if let Some(lie) = asked.as_ref().and_then(|asked| self.0.liar.instead(asked)) {
+                if to_agent.lock().await.write_all(&lie).await.is_err() {
+                    return End::Reset;
+                }
+                continue;
+            }
+            self.note(asked);
             self.pass().await;
             let strike = self.strike(|fault| {
                 matches!(
@@ -140,18 +168,41 @@ impl Proxy {
         }
     }
 
-    async fn answers(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> End {
-        let mut part = vec![0; 16 * 1024];
+    /// Remembers what is said of a process.
+    fn note(&self, asked: Option<Request>) {
+        let (process_id, said) = match asked {
+            Some(Request::GetProcess { process_id }) => (process_id, Said::Asked),
+            Some(Request::CloseSuccessful { process_id }) => (process_id, Said::Closed),
+            _ => return,
+        };
+        let at = wall();
+        self.0.told.lock().unwrap().push(Told { process_id, said, at });
+    }
+
+    async fn answers(&self, mut from: ReadHalf<'_>, to: &ToAgent<'_>) -> End {
+        let mut buffer = Vec::new();
         loop {
-            let length = match from.read(&mut part).await {
-                Ok(0) => return End::Closed,
+            let answer = match read_message(&mut from, &mut buffer).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => {
+                    let _ = to.lock().await.write_all(&buffer).await;
+                    return End::Closed;
+                }
                 Err(_) => return End::Reset,
-                Ok(length) => length,
             };
+            let came = Instant::now();
             self.pass().await;
+            if wire::assigns(&answer)
+                && let Some(Fault::LateAssignment(span)) =
+                    self.strike(|fault| matches!(fault, Fault::LateAssignment(_)))
+            {
+                sleep(span).await;
+            }
+            let answer = self.0.liar.twist(answer, came.elapsed());
+            let mut to = to.lock().await;
             match self.strike(|fault| matches!(fault, Fault::CutAnswer(_) | Fault::HalfCloseToAgent)) {
                 Some(Fault::CutAnswer(after)) => {
-                    let _ = to.write_all(&part[..after.min(length - 1)]).await;
+                    let _ = to.write_all(&answer[..after.min(answer.len() - 1)]).await;
                     return End::Closed;
                 }
                 Some(_) => {
@@ -161,9 +212,10 @@ impl Proxy {
                 }
                 None => {}
             }
-            if to.write_all(&part[..length]).await.is_err() {
+            if to.write_all(&answer).await.is_err() {
                 return End::Reset;
             }
+            self.0.liar.passed(&answer);
         }
     }
 
@@ -198,30 +250,4 @@ async fn duplicate(hub: SocketAddr, request: &[u8]) -> io::Result<()> {
     let mut stream = TcpStream::connect(hub).await?;
     stream.write_all(request).await?;
     stream.read_u8().await.map(drop)
-}
-
-/// A whole request: its head and as many bytes as that announces. `None`: the sender is done.
-async fn read_request(from: &mut ReadHalf<'_>, buffer: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
-    loop {
-        if let Some(length) = request_length(buffer)
-            && buffer.len() >= length
-        {
-            let rest = buffer.split_off(length);
-            return Ok(Some(std::mem::replace(buffer, rest)));
-        }
-        if from.read_buf(buffer).await? == 0 {
-            return Ok(None);
-        }
-    }
-}
-
-fn request_length(bytes: &[u8]) -> Option<usize> {
-    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
-    let body = text
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .and_then(|value| value.trim().parse().ok())
-        .unwrap_or(0);
-    Some(head + body)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outpost::client::{Caller, Client, HttpSettings, HttpTransport, ServerUrl};
+use outpost::client::{Caller, Client, ClientError, HttpSettings, HttpTransport, ServerUrl};
 use outpost::clock::{SharedClock, SystemClock};
 use outpost::keyfile;
 use outpost::protocol::PrivateKey;
@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::judge::{Happened, Seen, Submitted, Witnessed, edges};
 use crate::ledger;
-use crate::plan::{Fault, Plan, Verb, Work};
-use crate::processes::{Agent, Hub, wall};
+use crate::plan::{Fault, Plan, Verb, Work, device};
+use crate::processes::{Agent, Hub, Programs, wall};
 use crate::proxy::Proxy;
 
 /// How long everything may take to come to rest when nothing goes wrong any more.
@@ -31,8 +31,8 @@ const A_MOMENT: Duration = Duration::from_millis(100);
 type Happening = Arc<Mutex<Vec<Happened>>>;
 
 /// Runs it, and gathers what was seen.
-pub async fn run(plan: Plan, hub_program: &Path, agent_program: &Path, folder: &Path) -> Seen {
-    let mut hub = Hub::start(hub_program, folder).await;
+pub async fn run(plan: Plan, programs: &Programs, folder: &Path) -> Seen {
+    let mut hub = Hub::start(&programs.hub, folder).await;
     hub.stop().await;
     ledger::watch(&hub.database());
     hub.restart().await;
@@ -44,8 +44,8 @@ pub async fn run(plan: Plan, hub_program: &Path, agent_program: &Path, folder: &
 
     let (mut agents, mut proxies) = (Vec::new(), Vec::new());
     for number in 0..plan.faults.len() {
-        let (proxy, port) = Proxy::start(hub.address).await.unwrap();
-        let mut agent = Agent::new(agent_program, folder, number, port, &colony, &hub);
+        let (proxy, port) = Proxy::start(hub.address, programs.broken).await.unwrap();
+        let mut agent = Agent::new(programs, folder, number, port, &colony, &hub);
         agent.start();
         proxies.push(proxy);
         agents.push(Arc::new(Mutex::new(agent)));
@@ -97,12 +97,13 @@ pub async fn run(plan: Plan, hub_program: &Path, agent_program: &Path, folder: &
     let mut hub = hub.lock().await;
     hub.stop().await;
     let mut witnessed = Vec::new();
-    for agent in &agents {
+    for (agent, proxy) in agents.iter().zip(&proxies) {
         let agent = agent.lock().await;
         witnessed.push(Witnessed {
             id: agent.id.clone(),
             edges: edges(&agent.lives),
             lives: agent.lives.clone(),
+            told: proxy.told(),
         });
     }
     let happened = std::mem::take(&mut *happening.lock().await);
@@ -190,10 +191,11 @@ async fn submit_all(
     mut working: watch::Receiver<bool>,
 ) -> Vec<Submitted> {
     let mut submitted = Vec::new();
+    let mut deleting = JoinSet::new();
     for work in work {
         tokio::select! {
             () = sleep(work.pause) => {}
-            _ = working.changed() => return submitted,
+            _ = working.changed() => break,
         }
         let spec = spec(&work, &colony, &ids);
         let id = loop {
@@ -203,19 +205,34 @@ async fn submit_all(
                 Err(_) => sleep(A_MOMENT).await,
             }
         };
+        if let Some(later) = work.deleted_after {
+            deleting.spawn(delete(operator.clone(), id.clone(), later));
+        }
         submitted.push(Submitted { id, work });
     }
+    deleting.join_all().await;
     submitted
 }
 
+/// Deletes a process after a while. When that took effect the ledger says.
+async fn delete(operator: Caller, id: String, later: Duration) {
+    sleep(later).await;
+    // Refused is what is gone already: by an attempt whose answer got lost.
+    while !matches!(
+        operator.delete_process(&id).await,
+        Ok(_) | Err(ClientError::Refused(_))
+    ) {
+        sleep(A_MOMENT).await;
+    }
+}
+
 fn spec(work: &Work, colony: &str, ids: &[String]) -> ProcessSpec {
-    let (verb, args) = match work.verb {
-        Verb::Pulse(span) => ("pulse", vec![format!("{}ms", span.as_millis())]),
-        Verb::Toggle => ("toggle", Vec::new()),
-        Verb::On => ("on", Vec::new()),
+    let args = match work.verb {
+        Verb::Pulse(span) => vec![format!("{}ms", span.as_millis())],
+        Verb::Toggle | Verb::On => Vec::new(),
     };
     let mut spec = ProcessSpec {
-        func: format!("lamp{}.{verb}", work.lamp),
+        func: format!("{}{}.{}", device(work.lamp), work.lamp, work.verb.name()),
         args: Some(args),
         max_wait_time: -1,
         max_exec_time: work.lease,
