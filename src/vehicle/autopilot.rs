@@ -293,7 +293,8 @@ impl Autopilot {
 
     fn touch_ground(&mut self) {
         if !self.airborne {
-            if self.body.height > OFF_THE_GROUND {
+            // Disarmed while it was about to lift off it hops at most.
+            if self.armed && self.body.height > OFF_THE_GROUND {
                 self.airborne = true;
                 self.truth.take_offs.push(self.now);
                 self.event(Event::TakeOff);
@@ -307,7 +308,7 @@ impl Autopilot {
             self.set_armed(false);
             return;
         }
-        if !self.body.on_ground() || !self.task.comes_down() {
+        if !self.body.on_ground() || self.armed && !self.task.comes_down() {
             self.touched = None;
             return;
         }
