@@ -123,8 +123,8 @@ impl Plan {
         let count = 1 + usize::from(dice.in_thousand(350));
         let docks: Vec<DockPlan> = (0..count).map(|number| dock(&mut dice, number)).collect();
         let mut deeds = Vec::new();
-        for number in 0..docks.len() {
-            dispatches(&mut dice, number, &docks[number], &mut deeds);
+        for (number, dock) in docks.iter().enumerate() {
+            dispatches(&mut dice, number, dock, &mut deeds);
             orders(&mut dice, number, &mut deeds);
         }
         match dice.below(12) {
