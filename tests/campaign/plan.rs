@@ -118,7 +118,7 @@ pub struct Work {
     pub retries: i64,
     /// The agents that may have it: one, or a pair.
     pub agents: Vec<usize>,
-    /// How long after it was submitted it is deleted, if it is.
+    /// How long after it was assigned it is deleted, if it is.
     pub deleted_after: Option<Duration>,
 }
 
@@ -183,7 +183,7 @@ impl Draw {
             0 => Verb::On,
             _ => Verb::Pulse(self.millis(20, 600)),
         };
-        // Most while somebody may just begin with it.
+        // Most while somebody is about to begin with it.
         let deleted = self.below(4) > 0;
         Work {
             pause: self.millis(200, 2_600),
@@ -192,7 +192,7 @@ impl Draw {
             lease: [3, 5, 10][self.below(3)],
             retries: 0,
             agents: vec![agent],
-            deleted_after: deleted.then(|| self.millis(0, 1_000)),
+            deleted_after: deleted.then(|| self.millis(0, 600)),
         }
     }
 

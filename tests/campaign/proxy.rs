@@ -1,6 +1,6 @@
 //! Between one agent and the hub: passes requests and answers on whole, and does to them what it is told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -36,9 +36,13 @@ struct Inner {
     weather: Mutex<Weather>,
     resets: watch::Sender<u64>,
     liar: Liar,
+    assigned: Assigned,
     /// What the agent asked and told of processes.
     told: Mutex<Vec<Told>>,
 }
+
+/// The ids of the processes that were seen to be assigned, before anything happened to that answer; all proxies share it.
+pub type Assigned = Arc<watch::Sender<BTreeSet<String>>>;
 
 /// Where answers go: those of the hub, and those that are given instead.
 type ToAgent<'a> = sync::Mutex<WriteHalf<'a>>;
@@ -59,7 +63,11 @@ enum End {
 
 impl Proxy {
     /// Listens on a port of the system's choice. The agent's fence is to be broken like this.
-    pub async fn start(hub: SocketAddr, broken: Option<Broken>) -> io::Result<(Self, u16)> {
+    pub async fn start(
+        hub: SocketAddr,
+        broken: Option<Broken>,
+        assigned: Assigned,
+    ) -> io::Result<(Self, u16)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let proxy = Proxy(Arc::new(Inner {
@@ -67,6 +75,7 @@ impl Proxy {
             weather: Mutex::default(),
             resets: watch::Sender::new(0),
             liar: Liar::new(broken),
+            assigned,
             told: Mutex::default(),
         }));
         let accepting = proxy.clone();
@@ -191,8 +200,12 @@ impl Proxy {
                 Err(_) => return End::Reset,
             };
             let came = Instant::now();
+            let assigned = wire::assigned(&answer);
+            if let Some(id) = assigned.clone() {
+                self.0.assigned.send_if_modified(|assigned| assigned.insert(id));
+            }
             self.pass().await;
-            if wire::assigns(&answer)
+            if assigned.is_some()
                 && let Some(Fault::LateAssignment(span)) =
                     self.strike(|fault| matches!(fault, Fault::LateAssignment(_)))
             {

@@ -1,5 +1,6 @@
 //! One round: a hub, its agents, their work and their faults, and what was seen of it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::judge::{Happened, Seen, Submitted, Witnessed, edges};
 use crate::ledger;
 use crate::plan::{Fault, Plan, Verb, Work, device};
 use crate::processes::{Agent, Hub, Programs, wall};
-use crate::proxy::Proxy;
+use crate::proxy::{Assigned, Proxy};
 
 /// How long everything may take to come to rest when nothing goes wrong any more.
 const REST: Duration = Duration::from_secs(120);
@@ -42,9 +43,12 @@ pub async fn run(plan: Plan, programs: &Programs, folder: &Path) -> Seen {
     let owner = client.with_key(owner_key);
     let operator = enrol_operator(&client, &owner, &colony).await;
 
+    let assigned = Assigned::default();
     let (mut agents, mut proxies) = (Vec::new(), Vec::new());
     for number in 0..plan.faults.len() {
-        let (proxy, port) = Proxy::start(hub.address, programs.broken).await.unwrap();
+        let (proxy, port) = Proxy::start(hub.address, programs.broken, assigned.clone())
+            .await
+            .unwrap();
         let mut agent = Agent::new(programs, folder, number, port, &colony, &hub);
         agent.start();
         proxies.push(proxy);
@@ -72,6 +76,7 @@ pub async fn run(plan: Plan, programs: &Programs, folder: &Path) -> Seen {
             colony.clone(),
             ids.clone(),
             working.clone(),
+            assigned.clone(),
         ));
     }
     let mut faults = JoinSet::new();
@@ -189,6 +194,7 @@ async fn submit_all(
     colony: String,
     ids: Arc<Vec<String>>,
     mut working: watch::Receiver<bool>,
+    assigned: Assigned,
 ) -> Vec<Submitted> {
     let mut submitted = Vec::new();
     let mut deleting = JoinSet::new();
@@ -206,7 +212,8 @@ async fn submit_all(
             }
         };
         if let Some(later) = work.deleted_after {
-            deleting.spawn(delete(operator.clone(), id.clone(), later));
+            let (working, assigned) = (working.clone(), assigned.subscribe());
+            deleting.spawn(delete(operator.clone(), id.clone(), later, working, assigned));
         }
         submitted.push(Submitted { id, work });
     }
@@ -214,9 +221,21 @@ async fn submit_all(
     submitted
 }
 
-/// Deletes a process after a while. When that took effect the ledger says.
-async fn delete(operator: Caller, id: String, later: Duration) {
-    sleep(later).await;
+/// Deletes a process a while after it was assigned, or at the end. When that took effect the ledger says.
+async fn delete(
+    operator: Caller,
+    id: String,
+    later: Duration,
+    mut working: watch::Receiver<bool>,
+    mut assigned: watch::Receiver<BTreeSet<String>>,
+) {
+    let was_assigned = tokio::select! {
+        seen = assigned.wait_for(|assigned| assigned.contains(&id)) => seen.is_ok(),
+        ended = working.wait_for(|working| !working) => ended.is_err(),
+    };
+    if was_assigned {
+        sleep(later).await;
+    }
     // Refused is what is gone already: by an attempt whose answer got lost.
     while !matches!(
         operator.delete_process(&id).await,

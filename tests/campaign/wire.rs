@@ -52,9 +52,12 @@ pub fn told(message: &[u8]) -> Option<(Kind, Answer)> {
     (!reply.error).then_some((kind, answer))
 }
 
-/// Whether an answer assigns something.
-pub fn assigns(message: &[u8]) -> bool {
-    matches!(told(message), Some((Kind::Assign, Answer::Process(_))))
+/// The id of the process that an answer assigns.
+pub fn assigned(message: &[u8]) -> Option<String> {
+    match told(message) {
+        Some((Kind::Assign, Answer::Process(process))) => Some(process.id),
+        _ => None,
+    }
 }
 
 /// An answer that tells this. The header that shows the server's time to the nanosecond is `stamp`, if there is one; the one
