@@ -14,6 +14,8 @@ enum Wanted {
     AtLeast(i32),
     /// Our system id.
     OurId,
+    /// No higher than `return_altitude`, which the estimates count on and which is below `max_altitude`.
+    ReturnsLow,
 }
 
 /// One parameter that must be on.
@@ -58,7 +60,16 @@ const ARDUPILOT: &[Rule] = &[
         set: 2,
         what: "the failsafe for a low battery",
     },
+    Rule {
+        names: &["RTL_ALT_M", IN_CENTIMETRES],
+        wanted: Wanted::ReturnsLow,
+        set: 0,
+        what: "how high it returns",
+    },
 ];
+
+/// ArduPilot's return altitude before 4.7 is in centimetres.
+const IN_CENTIMETRES: &str = "RTL_ALT";
 
 /// <https://docs.px4.io/main/en/advanced_config/parameter_reference.html>: below 2, GF_ACTION only warns.
 const PX4: &[Rule] = &[
@@ -80,6 +91,12 @@ const PX4: &[Rule] = &[
         set: 3,
         what: "what it does at the fence",
     },
+    Rule {
+        names: &["RTL_RETURN_ALT"],
+        wanted: Wanted::ReturnsLow,
+        set: 0,
+        what: "how high it returns",
+    },
 ];
 
 /// Every parameter by its newest name, and what it is set to where the configuration says `set`; our system id where that is
@@ -89,6 +106,7 @@ pub fn wanted() -> impl Iterator<Item = (&'static str, String)> {
         let value = match rule.wanted {
             Wanted::AtLeast(_) => rule.set.to_string(),
             Wanted::OurId => "`system_id`".to_owned(),
+            Wanted::ReturnsLow => "`return_altitude`".to_owned(),
         };
         Some((*rule.names.first()?, value))
     })
@@ -103,27 +121,40 @@ fn rules(family: Family) -> &'static [Rule] {
 }
 
 impl Rule {
-    fn kept(&self, number: f64, us: u8) -> bool {
+    fn kept(&self, number: f64, target: i32) -> bool {
         match self.wanted {
             Wanted::AtLeast(least) => number >= f64::from(least),
-            Wanted::OurId => number == f64::from(us),
+            Wanted::OurId => number == f64::from(target),
+            Wanted::ReturnsLow => number <= f64::from(target),
         }
     }
 
-    /// What it is set to.
-    fn target(&self, us: u8) -> i32 {
+    /// What it is set to, under that one of its names.
+    fn target(&self, name: &str, ours: Ours) -> i32 {
         match self.wanted {
             Wanted::AtLeast(_) => self.set,
-            Wanted::OurId => i32::from(us),
+            Wanted::OurId => i32::from(ours.system),
+            // Whole metres or centimetres, never higher than it is configured.
+            Wanted::ReturnsLow if name == IN_CENTIMETRES => (ours.return_altitude * 100.0) as i32,
+            Wanted::ReturnsLow => ours.return_altitude as i32,
         }
     }
+}
+
+/// What parameters are measured by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ours {
+    /// Our system id.
+    pub system: u8,
+    /// `return_altitude`, metres above home.
+    pub return_altitude: f64,
 }
 
 /// Reads the parameters and, where that is wished, sets them.
 #[derive(Debug)]
 pub struct FailsafeCheck {
     family: Family,
-    us: u8,
+    ours: Ours,
     set: bool,
     params: Params,
     /// What is still to be set, and what is being set.
@@ -135,10 +166,10 @@ pub struct FailsafeCheck {
 
 impl FailsafeCheck {
     /// From `now` on; none where they are not looked at.
-    pub fn new(policy: Failsafes, family: Family, us: u8, now: BootTime) -> Option<Self> {
+    pub fn new(policy: Failsafes, family: Family, ours: Ours, now: BootTime) -> Option<Self> {
         (policy != Failsafes::Ignore).then(|| FailsafeCheck {
             family,
-            us,
+            ours,
             set: policy == Failsafes::Set,
             params: Params::new(rules(family).iter().map(|rule| rule.names), now),
             to_set: Vec::new(),
@@ -188,7 +219,6 @@ impl FailsafeCheck {
     fn judge(&mut self) {
         for rule in rules(self.family) {
             let Some(first) = rule.names.first() else { continue };
-            let target = rule.target(self.us);
             let Some((name, value)) = self.params.got(first) else {
                 self.troubles.push(format!(
                     "{} ({}) could not be read from the autopilot",
@@ -198,7 +228,8 @@ impl FailsafeCheck {
                 continue;
             };
             let number = decode(value, self.family);
-            if rule.kept(number, self.us) {
+            let target = rule.target(name, self.ours);
+            if rule.kept(number, target) {
                 continue;
             }
             if self.set {
@@ -218,6 +249,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
+    const OURS: Ours = Ours {
+        system: 255,
+        return_altitude: 15.5,
+    };
+
     /// Runs against an autopilot that has these parameters: what is amiss, and what they are then.
     fn run(
         policy: Failsafes,
@@ -227,7 +263,7 @@ mod tests {
     ) -> (Vec<String>, BTreeMap<&'static str, i32>) {
         let at = |millis: u64| BootTime::from_nanos(millis * 1_000_000);
         let mut held: BTreeMap<_, _> = held.iter().copied().collect();
-        let mut check = FailsafeCheck::new(policy, family, 255, at(0)).unwrap();
+        let mut check = FailsafeCheck::new(policy, family, OURS, at(0)).unwrap();
         for millis in (0..60_000).step_by(100) {
             let (said, end) = check.tick(at(millis));
             if let Some(troubles) = end {
@@ -258,6 +294,7 @@ mod tests {
         ("FENCE_ENABLE", 0),
         ("FENCE_ACTION", 1),
         ("BATT_FS_LOW_ACT", 0),
+        ("RTL_ALT", 1550),
     ];
 
     #[test]
@@ -269,9 +306,15 @@ mod tests {
             "FS_GCS_ENABLE (the failsafe for a lost link) is 0; set it to 1 on the autopilot, or failsafes = \"set\" here"
         );
         assert!(troubles[0].contains("SYSID_MYGCS") && troubles[0].contains("set it to 255"));
-        let px4 = [("NAV_DLL_ACT", 2), ("COM_LOW_BAT_ACT", 0), ("GF_ACTION", 1)];
+        let px4 = [
+            ("NAV_DLL_ACT", 2),
+            ("COM_LOW_BAT_ACT", 0),
+            ("GF_ACTION", 1),
+            ("RTL_RETURN_ALT", 60),
+        ];
         let (troubles, _) = run(Failsafes::Require, Family::Px4, &px4, true);
-        assert_eq!(troubles.len(), 2, "{troubles:?}");
+        assert_eq!(troubles.len(), 3, "{troubles:?}");
+        assert!(troubles[2].starts_with("RTL_RETURN_ALT (how high it returns) is 60; set it to 15"));
     }
 
     #[test]
@@ -286,11 +329,16 @@ mod tests {
             ),
             (255, 1, 2)
         );
-        let px4 = [("NAV_DLL_ACT", 0), ("COM_LOW_BAT_ACT", 0), ("GF_ACTION", 3)];
+        let px4 = [
+            ("NAV_DLL_ACT", 0),
+            ("COM_LOW_BAT_ACT", 0),
+            ("GF_ACTION", 3),
+            ("RTL_RETURN_ALT", 60),
+        ];
         let (troubles, held) = run(Failsafes::Set, Family::Px4, &px4, true);
         assert_eq!(
-            (troubles.len(), held["NAV_DLL_ACT"], held["GF_ACTION"]),
-            (0, 2, 3)
+            (troubles.len(), held["NAV_DLL_ACT"], held["RTL_RETURN_ALT"]),
+            (0, 2, 15)
         );
         let (troubles, _) = run(Failsafes::Set, Family::ArduPilot, OFF, false);
         assert_eq!(troubles.len(), 4, "{troubles:?}");
@@ -299,11 +347,11 @@ mod tests {
     #[test]
     fn what_can_t_be_read_is_not_on() {
         let (troubles, _) = run(Failsafes::Require, Family::ArduPilot, &[], true);
-        assert_eq!(troubles.len(), 5);
+        assert_eq!(troubles.len(), 6);
         assert!(
             troubles[0].contains("MAV_GCS_SYSID or SYSID_MYGCS"),
             "{troubles:?}"
         );
-        assert!(FailsafeCheck::new(Failsafes::Ignore, Family::ArduPilot, 255, BootTime::default()).is_none());
+        assert!(FailsafeCheck::new(Failsafes::Ignore, Family::ArduPilot, OURS, BootTime::default()).is_none());
     }
 }
