@@ -109,7 +109,8 @@ pub struct Config {
     pub system: u8,
     /// Where it stands: latitude and longitude in degrees, metres above the sea.
     pub home: (f64, f64, f64),
-    /// Whether the failsafes are switched on in its parameters: link, battery and fence. Real defaults leave them off.
+    /// Whether the failsafes are switched on in its parameters: link, battery and fence, and a return that is not high. Real
+    /// defaults leave them off, and PX4 returns at 60 m.
     pub failsafes: bool,
     /// Charge at the beginning, percent.
     pub battery: f64,

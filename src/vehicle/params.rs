@@ -172,7 +172,11 @@ fn px4(config: &Config, on: impl Fn(f64) -> f64) -> Vec<Row> {
         ("NAV_RCL_ACT", Kind::Int32, 2.0),
         ("COM_DISARM_PRFLT", Kind::Real, 10.0),
         ("COM_DISARM_LAND", Kind::Real, 2.0),
-        ("RTL_RETURN_ALT", Kind::Real, 60.0),
+        (
+            "RTL_RETURN_ALT",
+            Kind::Real,
+            if config.failsafes { 15.0 } else { 60.0 },
+        ),
         ("RTL_DESCEND_ALT", Kind::Real, 30.0),
         ("MIS_TAKEOFF_ALT", Kind::Real, 2.5),
         ("MAV_SYS_ID", Kind::Int32, f64::from(config.system)),

@@ -352,6 +352,8 @@ mod tests {
             troubles[0].contains("MAV_GCS_SYSID or SYSID_MYGCS"),
             "{troubles:?}"
         );
-        assert!(FailsafeCheck::new(Failsafes::Ignore, Family::ArduPilot, OURS, BootTime::default()).is_none());
+        assert!(
+            FailsafeCheck::new(Failsafes::Ignore, Family::ArduPilot, OURS, BootTime::default()).is_none()
+        );
     }
 }

@@ -6,7 +6,7 @@ use super::super::plan::fence_items;
 use super::super::wire::number::{CMD_RUN_PREARM_CHECKS, RESULT_UNSUPPORTED};
 use super::super::wire::{Heard, ListKind, Node};
 use super::commands::{Answer, Command};
-use super::failsafes::FailsafeCheck;
+use super::failsafes::{FailsafeCheck, Ours};
 use super::modes::{Family, Mode};
 use super::preflight::{self, Standing};
 use super::progress::Weight;
@@ -140,7 +140,11 @@ impl Flight {
         let (Some(setup), Some(family)) = (&self.setup, vehicle.family()) else {
             return Stage::Over;
         };
-        match FailsafeCheck::new(setup.drone.failsafes, family, vehicle.us().system, now) {
+        let ours = Ours {
+            system: vehicle.us().system,
+            return_altitude: setup.drone.performance.return_altitude,
+        };
+        match FailsafeCheck::new(setup.drone.failsafes, family, ours, now) {
             Some(check) => Stage::Failsafes(check),
             None => Stage::SettingMode(SettingMode::new()),
         }
