@@ -124,8 +124,8 @@ impl Fake {
             ("NAV_DLL_ACT", f32::from_bits(2)),
             ("COM_LOW_BAT_ACT", f32::from_bits(3)),
             ("GF_ACTION", f32::from_bits(3)),
-            ("RTL_ALT_M", 15.0),
-            ("RTL_RETURN_ALT", 15.0),
+            ("RTL_ALT_M", 10.0),
+            ("RTL_RETURN_ALT", f32::from_bits(10)),
         ];
         Fake {
             px4,
