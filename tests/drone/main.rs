@@ -323,3 +323,156 @@ async fn a_dry_run_arms_nothing() {
     let refused = failure(rig.run(far, rig.context("p2", LEASE)).await);
     assert!(refused.contains("max_distance"), "{refused}");
 }
+
+/// A server that never answers.
+struct Mute;
+
+#[async_trait::async_trait]
+impl outpost::device::Confirmation for Mute {
+    async fn confirm(&self) -> Confirmed {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_while_the_server_is_asked_ends_the_flight_and_is_told() {
+    let rig = Rig::new("");
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = heard.clone();
+    let context = rig
+        .context("p1", LEASE)
+        .with_confirmation(Arc::new(Mute))
+        .with_progress(Arc::new(move |_: &str, value: &str| {
+            sink.lock().unwrap().push(value.to_owned());
+        }));
+    let flight = rig.run(dispatch(), context);
+    let abort = async {
+        let arming = async {
+            loop {
+                let call = Call::new("status");
+                let status = rig.drone.perform(call, rig.context("p2", MINUTE)).await.unwrap();
+                if status.get("phase") == Some("arming") {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(5 * MINUTE, arming).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let asked = rig.vehicle.now();
+        rig.drone
+            .perform(Call::new("abort"), rig.context("p3", MINUTE))
+            .await
+            .unwrap();
+        asked
+    };
+    let (flown, asked) = tokio::join!(flight, abort);
+    assert!(
+        rig.vehicle.now() - asked < Duration::from_secs(30),
+        "at once, not with its lease"
+    );
+    let error = failure(flown);
+    assert!(
+        error.contains("not flown: told to abort by process p3"),
+        "{error}"
+    );
+    assert!(rig.vehicle.truth().arms.is_empty());
+    assert!(
+        heard
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|text| text.starts_with("Connected: "))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_order_is_answered_when_it_is_obeyed_itself() {
+    let rig = Rig::new("");
+    let flight = rig.run(dispatch(), rig.context("p1", LEASE));
+    let orders = async {
+        assert!(rig.vehicle.until(5 * MINUTE, flies).await);
+        for (verb, mode) in [("abort", Mode::Return), ("land", Mode::Land)] {
+            rig.drone
+                .perform(Call::new(verb), rig.context("p2", MINUTE))
+                .await
+                .unwrap();
+            assert_eq!(rig.vehicle.truth().mode, mode);
+        }
+    };
+    let (flown, ()) = tokio::join!(flight, orders);
+    assert!(failure(flown).contains("told to land"));
+    assert!(is_home(&rig.vehicle.truth()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_to_a_drone_that_comes_home_alone_are_obeyed_too() {
+    let rig = Rig::new("");
+    let stop = Cancellation::new();
+    let context = rig.context("p1", LEASE).with_cancellation(stop.clone());
+    let cancel = async {
+        assert!(rig.vehicle.until(5 * MINUTE, flies).await);
+        stop.cancel("the process was deleted");
+    };
+    let (flown, ()) = tokio::join!(rig.run(dispatch(), context), cancel);
+    flown.unwrap_err();
+    assert_eq!(rig.vehicle.truth().mode, Mode::Return);
+    rig.drone
+        .perform(Call::new("land"), rig.context("p2", MINUTE))
+        .await
+        .unwrap();
+    assert_eq!(rig.vehicle.truth().mode, Mode::Land);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_gave_the_work_is_not_lost_when_the_flight_begins() {
+    let rig = Rig::new("lost_after = \"20s\"");
+    // The poll that brought the work was sent half a minute ago; the server is next heard when the flight is supervised.
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    let hearing = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            rig.contact.heard(outpost::clock::Clock::now(&*rig.clock));
+        }
+    };
+    tokio::select! {
+        flown = rig.drone.perform(dispatch(), rig.context("p1", LEASE)) => drop(flown.unwrap()),
+        () = hearing => unreachable!(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_much_it_says_it_is_asked_in_time_for_what_it_does_not_say() {
+    use mavlink::dialects::common::{COMMAND_LONG_DATA, HEARTBEAT_DATA, MavAutopilot, MavMessage, MavType};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let _drone = rig::on_pipe(near, &outpost::clock::TestClock::new(0));
+    let beat = MavMessage::HEARTBEAT(HEARTBEAT_DATA {
+        mavtype: MavType::MAV_TYPE_QUADROTOR,
+        autopilot: MavAutopilot::MAV_AUTOPILOT_ARDUPILOTMEGA,
+        ..HEARTBEAT_DATA::DEFAULT
+    });
+    let mut heard = Vec::new();
+    for sequence in 0..100 {
+        let header = mavlink::MavHeader {
+            system_id: 1,
+            component_id: 1,
+            sequence,
+        };
+        let mut bytes = Vec::new();
+        mavlink::write_v2_msg(&mut bytes, header, &beat).unwrap();
+        far.write_all(&bytes).await.unwrap();
+        // There is never a pause in which it would be looked at what is missing.
+        let pause = tokio::time::timeout(Duration::from_millis(50), async {
+            loop {
+                heard.push(far.read_u8().await.unwrap());
+            }
+        });
+        pause.await.unwrap_err();
+    }
+    let id = <COMMAND_LONG_DATA as mavlink::MessageData>::ID.to_le_bytes();
+    let asked = heard
+        .windows(10)
+        .filter(|at| at[0] == mavlink::MAV_STX_V2 && at[7..10] == id[..3]);
+    assert!(asked.count() >= 8, "each stream, the version, and home");
+}

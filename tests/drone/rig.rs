@@ -163,6 +163,23 @@ impl Rig {
     }
 }
 
+/// A drone on whatever is at the other end of this pipe.
+pub fn on_pipe(near: tokio::io::DuplexStream, clock: &Arc<TestClock>) -> DeviceHandle {
+    struct Once(std::sync::Mutex<Option<tokio::io::DuplexStream>>);
+    impl Dial for Once {
+        fn open(&self, _: &Address) -> Opening {
+            let near = self.0.lock().unwrap().take().expect("it is opened once");
+            Box::pin(async move { Ok(Box::new(near) as Box<dyn Stream>) })
+        }
+    }
+    let hardware = Hardware {
+        dial: Some(Arc::new(Once(Some(near).into()))),
+        ..Hardware::new(clock.clone())
+    };
+    let drone = Drone::open("dock", &settings(""), &hardware).unwrap();
+    owner::spawn(Box::new(drone), clock.clone())
+}
+
 fn settings(toml: &str) -> DroneSettings {
     let text = format!("port = \"/dev/drone\"\n{toml}");
     let source = config::File::from_str(&text, config::FileFormat::Toml);

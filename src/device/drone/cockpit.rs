@@ -47,8 +47,12 @@ pub(super) struct Cockpit {
     gate: Option<Context>,
     note: Option<Note>,
     panel: Arc<Panel>,
+    /// When the flight began: whoever gave it was there.
+    began: BootTime,
     /// It was told that the server is lost.
     lost_told: bool,
+    /// So many orders of the panel were passed on.
+    orders: u64,
     obeyed: bool,
     /// When it is looked at what is known the next time.
     look: BootTime,
@@ -87,7 +91,9 @@ impl Cockpit {
             gate: None,
             note,
             panel,
+            began: now,
             lost_told: false,
+            orders: 0,
             obeyed: false,
             look: now,
         };
@@ -122,10 +128,11 @@ impl Cockpit {
     pub(super) fn begin(&mut self, flight: Flight, gate: Context) {
         self.flight = Some(flight);
         self.gate = Some(gate);
+        self.began = self.clock.now();
         self.lost_told = false;
         self.obeyed = false;
         // Whatever was ordered was meant for an earlier one.
-        self.panel.take_orders();
+        (_, self.orders) = self.panel.take_orders();
         self.show();
     }
 
@@ -167,9 +174,11 @@ impl Cockpit {
             tokio::select! {
                 biased;
                 () = panel.called(), if self.flight.is_some() => {
-                    for order in self.panel.take_orders() {
+                    let (orders, given) = self.panel.take_orders();
+                    for order in orders {
                         self.order(order);
                     }
+                    self.orders = given;
                 }
                 event = self.link.pump() => self.on(event),
                 () = clock.sleep_until(wake) => self.tick(),
@@ -205,7 +214,7 @@ impl Cockpit {
 
     fn watch_server(&mut self, now: BootTime) {
         let after = self.settings.lost_after;
-        if self.lost_told || self.flight.is_none() || now < self.contact.last() + after {
+        if self.lost_told || self.flight.is_none() || now < self.began.max(self.contact.last()) + after {
             return;
         }
         self.lost_told = true;
@@ -316,6 +325,7 @@ impl Cockpit {
             view.satellites = vehicle.gps(now).and_then(|(_, satellites)| satellites);
             view.phase = phase.map(|phase| phase.to_string());
             view.stage = stage;
+            view.orders = self.orders;
             view.silent = silent;
         });
     }

@@ -33,6 +33,7 @@ pub mod settings;
 mod verbs;
 pub mod wire;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +129,7 @@ impl Drone {
         };
         self.cockpit.begin(flight, context.clone());
         let mut told = 0;
+        let mut asking: Option<Pin<Box<dyn Future<Output = Confirmed> + Send + '_>>> = None;
         let end = loop {
             let next = tokio::select! {
                 biased;
@@ -136,13 +138,15 @@ impl Drone {
                     self.cockpit.order(Order::Stop(reason.to_string()));
                     return Err(VerbError::Cancelled { reason: reason.to_string() });
                 }
+                confirmed = answered(&mut asking) => {
+                    self.cockpit.confirmed(confirmed);
+                    continue;
+                }
+                // The server may take as long as a network does; the link is kept going meanwhile.
                 next = self.cockpit.next() => next,
             };
             match next {
-                Next::Confirm => {
-                    let confirmed = self.confirm(context).await;
-                    self.cockpit.confirmed(confirmed);
-                }
+                Next::Confirm => asking = Some(Box::pin(context.confirm())),
                 Next::Progress(text) => {
                     told += 1;
                     context.progress(&format!("progress.{told}"), &text);
@@ -153,22 +157,6 @@ impl Drone {
         };
         self.noted(&end);
         self.ended(end)
-    }
-
-    /// Asks the server, and keeps the link going meanwhile: it may take as long as a network does.
-    async fn confirm(&mut self, context: &Context) -> Confirmed {
-        let asked = context.confirm();
-        let mut asked = std::pin::pin!(asked);
-        loop {
-            tokio::select! {
-                biased;
-                confirmed = &mut asked => return confirmed,
-                next = self.cockpit.next() => if let Next::Over(end) = next {
-                    self.noted(&end);
-                    return Confirmed::Unclear;
-                },
-            }
-        }
     }
 
     /// Why nothing may be flown just now, by the configuration alone.
@@ -231,24 +219,14 @@ impl Drone {
         let Some(order) = order else {
             return Ok(status(&self.panel.view()).with("result", "nothing to do"));
         };
-        self.cockpit.order(order);
         let panel = self.panel.clone();
-        let heeded = panel.heeded(context);
-        tokio::select! {
-            biased;
-            outcome = heeded => outcome,
-            never = self.keep_going() => match never {},
-        }
-    }
-
-    /// Keeps going for whoever waits for something else.
-    async fn keep_going(&mut self) -> std::convert::Infallible {
+        let given = panel.give(order);
+        let mut heeded = std::pin::pin!(panel.heeded(given, context));
         loop {
-            match self.cockpit.next().await {
-                Next::Confirm => self.cockpit.confirmed(stopped()),
-                Next::Over(end) => self.noted(&end),
-                Next::Progress(text) => tracing::info!(device = self.name, text, "flight"),
-                Next::Obeyed => {}
+            tokio::select! {
+                biased;
+                outcome = &mut heeded => return outcome,
+                next = self.cockpit.next() => self.unattended(next),
             }
         }
     }
@@ -259,20 +237,35 @@ impl Drone {
             self.cockpit.order(Order::Stop(why.to_owned()));
         }
         while !self.cockpit.is_safe() {
-            match self.cockpit.next().await {
-                Next::Confirm => self.cockpit.confirmed(stopped()),
-                Next::Over(end) => self.noted(&end),
-                Next::Progress(text) => tracing::info!(device = self.name, text, "flight"),
-                Next::Obeyed => {}
-            }
+            let next = self.cockpit.next().await;
+            self.unattended(next);
         }
         Ok(())
     }
+
+    /// What is done for a flight that no verb waits for.
+    fn unattended(&mut self, next: Next) {
+        match next {
+            Next::Confirm => self
+                .cockpit
+                .confirmed(Confirmed::NotOurs("it was stopped".to_owned())),
+            Next::Over(end) => self.noted(&end),
+            Next::Progress(text) => tracing::info!(device = self.name, text, "flight"),
+            Next::Obeyed => {}
+        }
+    }
 }
 
-/// What a flight that nobody waits for is answered.
-fn stopped() -> Confirmed {
-    Confirmed::NotOurs("it was stopped".to_owned())
+/// Waits for an answer that is awaited, for ever if none is; none is awaited any more then.
+async fn answered<T>(asking: &mut Option<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> T {
+    match asking {
+        Some(answer) => {
+            let answer = answer.await;
+            *asking = None;
+            answer
+        }
+        None => std::future::pending().await,
+    }
 }
 
 fn signing(name: &str, settings: &DroneSettings, hardware: &Hardware) -> Result<Option<Signing>, DroneError> {
@@ -355,18 +348,14 @@ impl Device for Drone {
         }
     }
 
-    /// Brings home what no verb waits for.
+    /// Brings home what no verb waits for. Whoever could not make it safe may try again when it obeys, and when it is over.
     async fn tend(&mut self) -> Result<(), DeviceError> {
         loop {
-            match self.cockpit.next().await {
-                Next::Confirm => self.cockpit.confirmed(stopped()),
-                Next::Progress(text) => tracing::info!(device = self.name, text, "flight"),
-                // Whoever could not make it safe may try again.
-                Next::Obeyed => return Ok(()),
-                Next::Over(end) => {
-                    self.noted(&end);
-                    return Ok(());
-                }
+            let next = self.cockpit.next().await;
+            let worth_another = matches!(next, Next::Obeyed | Next::Over(_));
+            self.unattended(next);
+            if worth_another {
+                return Ok(());
             }
         }
     }

@@ -56,15 +56,25 @@ pub(super) struct View {
     pub phase: Option<String>,
     /// How far it is.
     pub stage: Stage,
+    /// So many orders were given to flights by now, and followed as far as the rest of this shows.
+    pub orders: u64,
     /// How the last flight ended.
     pub last_flight: Option<String>,
+}
+
+/// Orders on their way to the flight.
+#[derive(Default)]
+struct Orders {
+    waiting: VecDeque<Order>,
+    /// So many were given, those that wait among them.
+    given: u64,
 }
 
 /// The panel: written by the owner task, read by everybody.
 pub(super) struct Panel {
     device: String,
     view: watch::Sender<View>,
-    orders: Mutex<VecDeque<Order>>,
+    orders: Mutex<Orders>,
     called: Notify,
     verbs: Vec<Verb>,
 }
@@ -91,30 +101,38 @@ impl Panel {
         self.view.borrow().clone()
     }
 
-    /// Orders that nobody has heeded yet.
-    pub(super) fn take_orders(&self) -> Vec<Order> {
-        lock(&self.orders).drain(..).collect()
+    /// The orders that wait, and how many were given by now.
+    pub(super) fn take_orders(&self) -> (Vec<Order>, u64) {
+        let mut orders = lock(&self.orders);
+        (orders.waiting.drain(..).collect(), orders.given)
     }
 
     /// Waits for an order. Safe to drop and to call again.
     pub(super) async fn called(&self) {
         let waiting = self.called.notified();
-        if lock(&self.orders).is_empty() {
+        if lock(&self.orders).waiting.is_empty() {
             waiting.await;
         }
     }
 
-    /// Gives an order to the flight that is on.
-    pub(super) fn give(&self, order: Order) {
-        lock(&self.orders).push_back(order);
+    /// Gives an order to the flight that is on. Its number, for [`Panel::heeded`].
+    pub(super) fn give(&self, order: Order) -> u64 {
+        let mut orders = lock(&self.orders);
+        orders.waiting.push_back(order);
+        orders.given += 1;
         self.called.notify_one();
+        orders.given
     }
 
-    /// Waits until a flight that was told to come down does so, or is over; at most so long.
-    pub(super) async fn heeded(&self, context: &Context) -> Result<Outcome, VerbError> {
+    /// Waits until the flight follows the order of that number, or is over; no longer than [`STEERING`].
+    pub(super) async fn heeded(&self, order: u64, context: &Context) -> Result<Outcome, VerbError> {
         let mut view = self.view.subscribe();
         let deadline = context.now() + STEERING;
-        let heeded = view.wait_for(|view| matches!(view.stage, Stage::None | Stage::Back { seen: true }));
+        let heeded = view.wait_for(|view| match view.stage {
+            Stage::None => true,
+            Stage::Back { seen } => seen && view.orders >= order,
+            Stage::Before | Stage::Out => false,
+        });
         let late = tokio::select! {
             biased;
             seen = heeded => seen.is_err(),
@@ -222,8 +240,8 @@ impl Helm for Panel {
         if let Some(Err(error)) = self.verb(call).map(|verb| call.exactly::<0>(&self.device, verb)) {
             return Some(Err(error));
         }
-        self.give(order(&call.verb, context)?);
-        Some(self.heeded(context).await)
+        let given = self.give(order(&call.verb, context)?);
+        Some(self.heeded(given, context).await)
     }
 }
 
