@@ -233,11 +233,16 @@ impl Lane {
         self.changed();
     }
 
-    /// Puts the close of a process that is nowhere else here into the outbox. False: no room now.
-    pub fn give_up(&self, report: Report) -> bool {
-        let now = self.clock.now();
+    /// Puts the close of a process that is nowhere else here into the outbox, once it is written down that this process is never
+    /// to be acted on. False: no room now. May be dropped wherever it waits, and done again.
+    pub async fn give_up(&self, report: Report) -> bool {
         let running = self.state().running.len();
-        let pushed = self.push(|outbox| outbox.has_room(running + 1) && outbox.push(report, now));
+        if !self.outbox(|outbox| outbox.has_room(running + 1)) {
+            return false;
+        }
+        self.write_down(&report).await;
+        let now = self.clock.now();
+        let pushed = self.push(|outbox| outbox.push(report, now));
         self.changed();
         pushed
     }

@@ -37,7 +37,7 @@ pub(super) fn report(attempt: Attempt) -> Report {
         lease_end: None,
         not_after: None,
         attached: 0,
-        journalled: false,
+        journalled: true,
     }
 }
 

@@ -31,7 +31,7 @@ use witness::Kind;
 use world::World;
 
 /// Seeds that once failed; what they found is written beside them.
-/// - 25031: a close that was sent before a power cut ended the next attempt (docs/fence.md, the note at its head).
+/// - 25031: a lost assignment was closed, the power cut before that arrived, and then its next attempt was acted on and closed by it.
 /// - 21957, 52868, 63929: the witness blamed an attempt whose runtime had been deleted.
 /// - 58032, 93831: a step of the server's clock by 2 s behind an answer that was later than that; the lease counted that much too long.
 const REGRESSIONS: &[u64] = &[21957, 25031, 52868, 58032, 63929, 93831];

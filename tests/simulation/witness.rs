@@ -123,8 +123,6 @@ pub struct Witness {
     cut: Vec<(usize, Moment)>,
     /// Machines whose disk failed or lost the journal: since when they may forget.
     forgetful: BTreeMap<usize, Moment>,
-    /// Processes that a message of another boot has closed.
-    closed_by_the_dead: std::collections::BTreeSet<String>,
     pub edges: usize,
 }
 
@@ -207,12 +205,6 @@ impl Witness {
         }
     }
 
-    /// A close that a machine sent before it lost its power reaches the hub now. The protocol has no token of attempts, so it
-    /// ends whichever attempt runs (docs/fence.md, the note at its head).
-    pub fn closed_from_another_boot(&mut self, process: &str) {
-        self.closed_by_the_dead.insert(process.to_owned());
-    }
-
     /// Nothing that a process's unfinished verb drives may still be driven once its attempt is over, unless somebody had
     /// deleted what the attempt needs: nobody tells the agent.
     fn check_unfinished(&mut self, id: &str, now: Moment, runs: &impl Fn(usize) -> bool) {
@@ -221,7 +213,6 @@ impl Witness {
             let attempts = &self.processes.get(&holder.process)?.attempts;
             let over = attempts[holder.attempt?].over;
             let unfinished = line.level == Level::On
-                && !self.closed_by_the_dead.contains(id)
                 && holder.ended.is_none()
                 && holder.process == id
                 && over.is_some_and(|(_, over)| over != Over::Deleted);

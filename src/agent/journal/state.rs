@@ -117,6 +117,18 @@ impl State {
 
     fn ended(&mut self, report: Report) {
         let ended = Ended::of(&report.close);
+        if self.is_unknown(&report.attempt) {
+            // Closed without having begun here, because its assignment was lost: a close names no attempt and may arrive late,
+            // so a later one must not be running then.
+            self.marks
+                .entry(Id::of(&report.attempt.process_id))
+                .or_insert(Mark {
+                    retries: report.attempt.retries,
+                    day: self.days,
+                    ended: ended.clone(),
+                    is_final: false,
+                });
+        }
         self.no_longer_runs(&report.attempt, &ended);
         match self.past(&report.attempt) {
             Some(past) => {
@@ -231,6 +243,13 @@ impl State {
     fn past(&mut self, attempt: &Attempt) -> Option<&mut Past> {
         let known = |past: &&mut Past| past.refused.is_none() && past.attempt.same_as(attempt);
         self.history.iter_mut().rev().find(known)
+    }
+
+    /// Nothing was ever said of it, as far as is remembered.
+    fn is_unknown(&mut self, attempt: &Attempt) -> bool {
+        self.unfinished_mut(attempt).is_none()
+            && self.waiting(attempt).is_none()
+            && self.past(attempt).is_none()
     }
 
     fn unfinished_mut(&self, attempt: &Attempt) -> Option<usize> {

@@ -75,6 +75,44 @@ async fn a_once_verb_of_a_former_life_is_refused_after_its_requeue() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_closed_as_lost_is_not_acted_on_by_the_next_life_either() {
+    let mut bench = Bench::new();
+    bench.settings.poll_time = Duration::from_secs(5);
+    bench.server.fault(Kind::Assign, Fault::LostAfter);
+    // Its close is on its way when the agent dies, and nobody knows when it will arrive.
+    for _ in 0..20 {
+        bench.server.fault(Kind::CloseFailed, Fault::LostBefore);
+    }
+    let lane = bench.start();
+    bench.clock.sleep_until(at(2.0)).await;
+    let id = bench.submit("lamp.pulse", &["30s"], 40, 3);
+    while bench.server.asked(Kind::CloseFailed).is_empty() {
+        assert_eq!(
+            bench.server.process(&id).retries,
+            0,
+            "it is closed before it is put back"
+        );
+        bench
+            .clock
+            .sleep_until(bench.now() + Duration::from_secs(1))
+            .await;
+    }
+    crash(&bench, lane).await;
+    bench.server.clear_faults();
+    bench
+        .server
+        .until(&id, "requeued", |process| process.retries == 1)
+        .await;
+    bench.start();
+    let ended = bench.server.until_state(&id, Failed).await;
+    assert_eq!(
+        ended.error_message,
+        "already begun in attempt 1: failed: assignment lost"
+    );
+    assert_eq!(switched_on(&bench), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_device_that_takes_long_to_be_safe_holds_up_its_own_work_and_nothing_else() {
     let mut bench = Bench::new();
     bench.settings.slots = 3;

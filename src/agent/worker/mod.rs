@@ -328,7 +328,7 @@ impl Worker {
         let mut all = true;
         for attempt in reconcile::lost(&running, &held, caller.id()) {
             tracing::warn!(%attempt, "the server believes it runs here, but its assignment was lost: closing it as failed");
-            all &= self.lane.give_up(reconcile::report(attempt));
+            all &= self.lane.give_up(reconcile::report(attempt)).await;
         }
         self.reconcile_at = now + if all { RECONCILE_EVERY } else { RECONCILE_AGAIN };
         if self.lost_until.is_some_and(|until| now >= until) {

@@ -110,7 +110,6 @@ impl World {
         self.machines.push(clone);
         self.timers.push(None);
         self.partitions.push(None);
-        self.powered.push(self.now);
         self.start(number);
     }
 
@@ -147,7 +146,6 @@ impl World {
             }
             Repair::PowerOn(machine) => {
                 self.machines[machine].restore_power();
-                self.powered[machine] = self.now;
                 self.start(machine);
             }
             Repair::Connect(machine) => self.partitions[machine] = None,

@@ -124,8 +124,6 @@ pub struct World {
     machines: Vec<Machine>,
     timers: Vec<Option<Moment>>,
     partitions: Vec<Option<Partition>>,
-    /// When each machine last got its power back.
-    powered: Vec<Moment>,
     around: Surroundings,
     flying: BTreeMap<u64, Flying>,
     copies: u64,
@@ -202,7 +200,6 @@ impl World {
             hub_timer: None,
             timers: vec![None; machines.len()],
             partitions: vec![None; machines.len()],
-            powered: vec![Moment::default(); machines.len()],
             witness: Witness::new(machines.iter().map(Machine::runtimes).collect()),
             machines,
             around,

@@ -128,12 +128,6 @@ impl World {
             // Hung up before it arrived: executed all the same.
             note!(self, "{id} arrives although nobody waits");
         }
-        if let protocol::Request::CloseFailed { process_id, .. }
-        | protocol::Request::CloseSuccessful { process_id } = &request
-            && sent < self.powered[machine]
-        {
-            self.witness.closed_from_another_boot(process_id);
-        }
         let subject = match &request {
             protocol::Request::GetProcess { process_id }
             | protocol::Request::CloseSuccessful { process_id } => Some(process_id.clone()),
