@@ -275,7 +275,9 @@ impl Autopilot {
                 .saturating_sub(self.position_after + self.config.quirks.boot);
             self.change_mode(Mode::Land, Cause::Failsafe);
         } else {
-            self.armed = false;
+            if std::mem::take(&mut self.armed) {
+                self.event(Event::Disarmed);
+            }
             self.home = None;
             self.change_mode(Mode::Stabilize, Cause::Vehicle);
         }

@@ -1,5 +1,6 @@
 //! What goes wrong in a flight, and when: written in one line, for the command line, and for a campaign by seed.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -43,6 +44,16 @@ pub enum Act {
     Silence(Duration),
     /// The cable is out for so long.
     Unplug(Duration),
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Vehicle(trouble) => trouble.fmt(f),
+            Act::Silence(lasts) => write!(f, "nothing passes for {lasts:?}"),
+            Act::Unplug(lasts) => write!(f, "the cable is out for {lasts:?}"),
+        }
+    }
 }
 
 /// All that goes wrong.

@@ -61,16 +61,14 @@ impl Simulation {
     pub fn unplug(&mut self, lasts: Duration) {
         let from = self.autopilot.now;
         self.channel.line_mut().unplugged.push(Span { from, lasts });
-        self.autopilot
-            .event(Event::Trouble(format!("the cable is out for {lasts:?}")));
+        self.autopilot.event(Event::Trouble(Act::Unplug(lasts)));
     }
 
     /// Lets nothing pass for so long, from now on.
     pub fn silence(&mut self, lasts: Duration) {
         let from = self.autopilot.now;
         self.channel.line_mut().silence.push(Span { from, lasts });
-        self.autopilot
-            .event(Event::Trouble(format!("nothing passes for {lasts:?}")));
+        self.autopilot.event(Event::Trouble(Act::Silence(lasts)));
     }
 
     /// The vehicle.

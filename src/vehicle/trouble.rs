@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::autopilot::Autopilot;
 use super::config::Wind;
+use super::faults::Act;
 use super::mode::Mode;
 use super::truth::{Cause, Event};
 
@@ -135,7 +136,7 @@ impl Lasting {
 impl Autopilot {
     /// Lets something go wrong, now.
     pub fn trouble(&mut self, trouble: Trouble) {
-        self.event(Event::Trouble(trouble.to_string()));
+        self.event(Event::Trouble(Act::Vehicle(trouble)));
         match trouble {
             Trouble::Reboot => self.restart(RESTART),
             Trouble::Pilot(mode) => self.change_mode(mode, Cause::Pilot),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::faults::Act;
 use super::mode::Mode;
 
 /// Where the vehicle is between ground and sky, as MAVLink tells it.
@@ -76,8 +77,8 @@ pub enum Event {
     Failsafe(&'static str),
     /// It says something: MAV_SEVERITY and text.
     Says(u8, String),
-    /// Something was done to it.
-    Trouble(String),
+    /// Something was done to it or to its cable.
+    Trouble(Act),
 }
 
 /// What really happened. Degrees, metres above where it was switched on, seconds since then.

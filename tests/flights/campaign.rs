@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::broken::Broken;
 use super::judge::{Kind, Violation};
+use super::met::Met;
 use super::plan::Plan;
 use super::world::World;
 
@@ -20,6 +21,7 @@ pub struct Tally {
     pub flights: u64,
     pub orders: u64,
     pub simulated: Duration,
+    pub met: Met,
     pub took: Duration,
     /// The first violation of each seed that had one.
     pub failed: BTreeMap<u64, Violation>,
@@ -115,6 +117,7 @@ fn run_until(
                     tally.flights += outcome.take_offs as u64;
                     tally.orders += outcome.orders as u64;
                     tally.simulated += outcome.simulated;
+                    tally.met.add(&outcome.met);
                     if let Some(violation) = outcome.violations.into_iter().next() {
                         tally.failed.insert(seed, violation);
                     }

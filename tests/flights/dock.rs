@@ -126,6 +126,7 @@ impl Dock {
         config.home = (plan.home.0, plan.home.1, 14.0);
         config.battery = plan.battery;
         config.wind = plan.wind;
+        config.limits.cruise *= plan.pace;
         config.quirks.slow = plan.slow;
         config.failsafes = plan.failsafes == "require";
         let faults = Faults {

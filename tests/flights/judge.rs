@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use outpost::hub::ledger::{MemoryStore, View};
 use outpost::protocol::model::ProcessState;
-use outpost::vehicle::{Cause, Event, Mode, Truth};
+use outpost::vehicle::{Act, Cause, Event, Mode, Trouble, Truth};
 
 use super::clock::{Moment, SimulatedClock};
-use super::plan::{MAX_ALTITUDE, MAX_DISTANCE, Plan, Work};
+use super::met::{self, Met};
+use super::plan::{MAX_ALTITUDE, MAX_DISTANCE, Plan, SHORT_LEASE, Work};
 use super::stage::Began;
 
 /// How old a confirmation may be by which it is armed or started (docs/fence.md, 3), and what a step of the world adds.
@@ -45,6 +46,8 @@ const LISTENS: Duration = Duration::from_secs(50);
 const KNOWS: Duration = Duration::from_secs(12);
 /// A command given so long before the lease ends has brought it down by then.
 const WAY_HOME: Duration = Duration::from_secs(150);
+/// After so long it is known who chose a mode.
+const NOTICED: Duration = Duration::from_secs(8);
 /// How long a vehicle may keep a mission after its process was closed.
 const CLEARED: Duration = Duration::from_secs(8);
 
@@ -84,6 +87,8 @@ impl fmt::Display for Violation {
 #[derive(Debug)]
 struct Process {
     verb: &'static str,
+    /// Seconds.
+    lease: i64,
     dock: Option<usize>,
     state: Option<ProcessState>,
     /// By whom it may be flown now.
@@ -121,6 +126,12 @@ struct Flight {
     aloft_said: bool,
 }
 
+impl Flight {
+    fn is_up(&self) -> bool {
+        self.took_off.is_some() && !self.is_over
+    }
+}
+
 /// What is known of a dock.
 #[derive(Debug, Default)]
 struct Dock {
@@ -145,7 +156,6 @@ struct Expected {
     since: Moment,
     dock: usize,
     what: What,
-    why: String,
 }
 
 #[derive(Debug)]
@@ -156,9 +166,11 @@ enum What {
         lands: bool,
         needs_agent: bool,
         needs_network: bool,
+        /// As it is counted (met.rs).
+        why: &'static str,
     },
-    /// No mission is left of that process.
-    Cleared { process: String },
+    /// No mission is left of that process, which failed of that.
+    Cleared { process: String, error: String },
 }
 
 /// See the module.
@@ -171,6 +183,9 @@ pub struct Judge {
     violations: Vec<Violation>,
     pub take_offs: usize,
     pub orders_checked: usize,
+    pub met: Met,
+    /// How each dock's flights are counted.
+    flown: Vec<Vec<&'static str>>,
 }
 
 impl Judge {
@@ -181,14 +196,27 @@ impl Judge {
             let repeated = if bad { REPEATED } else { Duration::ZERO };
             repeated + 2 * (line.delay + line.jitter)
         });
+        let flown = plan.docks.iter().map(|dock| {
+            let mut flown = vec![met::family(dock.family)];
+            let line = &dock.line;
+            if line.loss + line.corrupt + line.reorder + line.duplicate > 0.0 {
+                flown.push("flown over a bad wire");
+            }
+            if plan.docks.len() > 1 {
+                flown.push("flown beside a second dock");
+            }
+            flown
+        });
         Judge {
             docks: plan.docks.iter().map(|_| Dock::default()).collect(),
+            flown: flown.collect(),
             slack: slack.collect(),
             processes: BTreeMap::new(),
             expected: Vec::new(),
             violations: Vec::new(),
             take_offs: 0,
             orders_checked: 0,
+            met: Met::default(),
         }
     }
 
@@ -206,6 +234,7 @@ impl Judge {
     pub fn submitted(&mut self, id: &str, work: &Work, now: Moment, is_airborne: impl Fn(usize) -> bool) {
         let process = Process {
             verb: work.verb,
+            lease: work.lease,
             dock: work.dock,
             state: Some(ProcessState::Waiting),
             runs: None,
@@ -220,8 +249,20 @@ impl Judge {
         if let (Some(dock), "abort" | "land") = (work.dock, work.verb)
             && is_airborne(dock)
         {
-            let lands = work.verb == "land";
-            self.expect_down(dock, now, ORDERED, (lands, true, true), work.verb.to_owned());
+            self.met.note("in the air: an order");
+            let (lands, why) = match work.verb {
+                "land" => (true, "judged: down after a land"),
+                _ => (false, "judged: down after an abort"),
+            };
+            let queued = |process: &&Process| {
+                process.verb == "dispatch"
+                    && process.dock == Some(dock)
+                    && process.state == Some(ProcessState::Waiting)
+            };
+            if self.processes.values().filter(queued).count() >= 5 {
+                self.met.note("in the air: an order behind five dispatches");
+            }
+            self.expect_down(dock, now, ORDERED, (lands, true, true), why);
         }
     }
 
@@ -256,7 +297,13 @@ impl Judge {
     pub fn stopping(&mut self, number: usize, now: Moment) {
         let dock = &self.docks[number];
         if dock.agent_is_up && dock.agent_missed.after(KNOWS) < now {
-            self.expect_down(number, now, STOPPED, (false, false, false), "SIGTERM".to_owned());
+            self.expect_down(
+                number,
+                now,
+                STOPPED,
+                (false, false, false),
+                "judged: down after SIGTERM",
+            );
         }
         self.agent(number, false, now);
     }
@@ -264,7 +311,13 @@ impl Judge {
     /// A dock reaches the server no more, for so long.
     pub fn partitioned(&mut self, dock: usize, now: Moment, span: Duration) {
         if span > LOST {
-            self.expect_down(dock, now, LOST, (false, true, false), "server lost".to_owned());
+            self.expect_down(
+                dock,
+                now,
+                LOST,
+                (false, true, false),
+                "judged: down after the server was lost",
+            );
         }
     }
 
@@ -274,7 +327,7 @@ impl Judge {
         since: Moment,
         patience: Duration,
         (lands, needs_agent, needs_network): (bool, bool, bool),
-        why: String,
+        why: &'static str,
     ) {
         let Some(flight) = self.docks[dock].flights.len().checked_sub(1) else {
             return;
@@ -291,8 +344,8 @@ impl Judge {
                 lands,
                 needs_agent,
                 needs_network,
+                why,
             },
-            why,
         });
     }
 
@@ -318,7 +371,14 @@ impl Judge {
             if let Some(record) = record.as_ref().filter(|_| process.runs.is_some()) {
                 process.over = None;
                 process.ordered = None;
-                process.assigned = Some(now);
+                if process.assigned.replace(now).is_some() {
+                    self.met.note("handed out again");
+                }
+                let dock = process.dock.filter(|_| process.verb == "dispatch");
+                let flight = dock.and_then(|dock| self.docks[dock].flights.last());
+                if flight.is_some_and(|flight| flight.is_up() && flight.process.as_ref() != Some(&id)) {
+                    self.met.note("handed out while another flies");
+                }
                 process.lease_end = record.lease_due.map(|due| clock.moment_of(due));
             } else if before.1.is_some() {
                 process.over = Some(now);
@@ -342,7 +402,7 @@ impl Judge {
                         now,
                         SUPERVISED,
                         (false, true, true),
-                        format!("{id} was deleted"),
+                        "judged: down after a deletion",
                     );
                 }
             }
@@ -357,6 +417,14 @@ impl Judge {
             }
             _ => {}
         }
+    }
+
+    /// By which dock a process is flown now.
+    pub fn flown_now(&self, id: &str) -> Option<usize> {
+        self.docks.iter().position(|dock| {
+            let flight = dock.flights.last();
+            flight.is_some_and(|flight| flight.is_up() && flight.process.as_deref() == Some(id))
+        })
     }
 
     fn flights_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = (&'a Dock, &'a Flight)> {
@@ -374,7 +442,9 @@ impl Judge {
             .filter(|(_, flight)| flight.took_off.is_some())
             .collect();
         let well = matches!(flown.as_slice(), [(_, flight)] if flight.piloted.is_none() && flight.is_over);
-        if !well {
+        if well {
+            self.met.note("judged: flown as planned");
+        } else {
             let text = format!("{id} was closed as successful after {flown:?}");
             self.accuse(now, Kind::False, text);
         }
@@ -389,17 +459,25 @@ impl Judge {
                 dock,
                 what: What::Cleared {
                     process: id.to_owned(),
+                    error: error.to_owned(),
                 },
-                why: format!("{id} failed: {error}"),
             });
+        }
+        if flown && error.contains("the time that is left") {
+            self.met.note("judged: turned back for its lease");
         }
         let piloted = self.flights_of(id).find_map(|(dock, flight)| {
             let at = flight.piloted?;
             let alone = flight.troubles == 1 && dock.agent_missed < at;
-            (alone && dock.agent_is_up && now > at.after(Duration::from_secs(8))).then_some(at)
+            (alone && dock.agent_is_up).then_some(at)
         });
         let by_server = self.processes[id].lease_end.is_some_and(|end| now >= end);
-        if let Some(at) = piloted.filter(|_| !error.contains("hands off") && !by_server) {
+        let Some(at) = piloted.filter(|_| !by_server) else {
+            return;
+        };
+        if error.contains("hands off") {
+            self.met.note("judged: a pilot is named");
+        } else if now > at.after(NOTICED) {
             let text = format!("a pilot took over at {at}, and {id} failed of: {error}");
             self.accuse(now, Kind::Unsaid, text);
         }
@@ -441,6 +519,11 @@ impl Judge {
             }
             Event::Disarmed => {
                 if let Some(flight) = self.docks[dock].flights.last_mut() {
+                    let process = flight.process.as_ref().and_then(|id| self.processes.get(id));
+                    let in_time = process.is_some_and(|process| process.lease_end > Some(at));
+                    if flight.is_up() && flight.troubles == 0 && in_time {
+                        self.met.note("judged: down before the lease ends");
+                    }
                     flight.is_over = true;
                 }
             }
@@ -460,11 +543,18 @@ impl Judge {
                     flight.piloted.get_or_insert(at);
                 }
             }
-            Event::Trouble(text) if !text.contains("battery") => {
+            Event::Trouble(act) => {
                 let dock = &mut self.docks[dock];
+                let up = dock.flights.last().is_some_and(Flight::is_up);
+                if let Some(what) = met::act(act).filter(|_| up) {
+                    self.met.note(what);
+                }
+                if matches!(act, Act::Vehicle(Trouble::Battery(_))) {
+                    return;
+                }
                 dock.troubled_until = at.after(TROUBLE);
                 dock.troubles += 1;
-                dock.rebooted |= text.contains("starts again");
+                dock.rebooted |= matches!(act, Act::Vehicle(Trouble::Reboot));
                 if let Some(flight) = dock.flights.last_mut() {
                     flight.troubles += 1;
                 }
@@ -475,6 +565,9 @@ impl Judge {
 
     fn take_off(&mut self, dock: usize, at: Moment) {
         self.take_offs += 1;
+        for what in &self.flown[dock] {
+            self.met.note(what);
+        }
         let Some(flight) = self.docks[dock].flights.last_mut() else {
             return;
         };
@@ -488,6 +581,11 @@ impl Judge {
             );
             return;
         };
+        if let Some(process) = self.processes.get(&id)
+            && process.lease <= SHORT_LEASE
+        {
+            self.met.note("flown on a short lease");
+        }
         let count = self
             .flights_of(&id)
             .filter(|(_, flight)| flight.took_off.is_some())
@@ -558,6 +656,7 @@ impl Judge {
                 lands,
                 needs_agent,
                 needs_network,
+                why,
             } => {
                 let network =
                     dock.network_failed == Moment(0) || dock.network_failed.after(LISTENS) < expected.since;
@@ -566,20 +665,21 @@ impl Judge {
                     return;
                 }
                 self.orders_checked += 1;
+                self.met.note(why);
                 let comes = matches!((truth.mode, lands), (Mode::Land, _) | (Mode::Return, false));
                 if truth.airborne() && !comes {
-                    let text = format!(
-                        "{} since {}, and it is in mode {}",
-                        expected.why, expected.since, truth.mode
-                    );
+                    let text = format!("{why} at {}, and it is in mode {}", expected.since, truth.mode);
                     self.accuse(now, Kind::Deaf, text);
                 }
             }
-            What::Cleared { process } => {
+            What::Cleared { process, error } => {
                 let same = dock.process.as_deref() == Some(process);
-                if calm && agent && same && mission > 0 {
-                    let text = format!("{mission} items are left; {}", expected.why);
-                    self.accuse(now, Kind::Left, text);
+                if calm && agent && same {
+                    self.met.note("judged: cleared");
+                    if mission > 0 {
+                        let text = format!("{mission} items are left; {process} failed: {error}");
+                        self.accuse(now, Kind::Left, text);
+                    }
                 }
             }
         }

@@ -17,6 +17,9 @@ pub const MAX_DISTANCE: f64 = 200.0;
 /// Nor higher.
 pub const MAX_ALTITUDE: f64 = 45.0;
 
+/// Seconds; a lease that is no longer is enough for a hop only.
+pub const SHORT_LEASE: i64 = 150;
+
 /// All that happens in one run, but for single frames and packets.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -39,6 +42,8 @@ pub struct DockPlan {
     /// Percent.
     pub battery: f64,
     pub wind: Wind,
+    /// How fast it moves over ground, as a share of what its table says.
+    pub pace: f64,
     /// How long arming and the checks before it take.
     pub slow: Duration,
     /// As `hazardous` in the device's table; without it requeued work reaches the device.
@@ -121,7 +126,7 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let count = 1 + usize::from(dice.in_thousand(350));
-        let docks: Vec<DockPlan> = (0..count).map(|number| dock(&mut dice, number)).collect();
+        let mut docks: Vec<DockPlan> = (0..count).map(|number| dock(&mut dice, number)).collect();
         let mut deeds = Vec::new();
         for (number, dock) in docks.iter().enumerate() {
             dispatches(&mut dice, number, dock, &mut deeds);
@@ -130,6 +135,7 @@ impl Plan {
         match dice.below(12) {
             0 => old_ledger(&mut dice, &mut deeds),
             1 => second_thoughts(&mut dice, &mut deeds),
+            2 => too_slow(&mut dice, &mut docks[0], &mut deeds),
             _ => faults(&mut dice, &docks, &mut deeds),
         }
         let restored = deeds.iter().any(|(_, deed)| matches!(deed, Deed::Restore { .. }));
@@ -185,6 +191,11 @@ fn dock(dice: &mut Dice, number: usize) -> DockPlan {
             wind(dice, 8)
         } else {
             Wind::default()
+        },
+        pace: if dice.in_thousand(250) {
+            dice.between(25, 70) as f64 / 100.0
+        } else {
+            1.0
         },
         slow: if dice.in_thousand(100) {
             seconds(dice, 1, 5)
@@ -267,10 +278,15 @@ fn acts(dice: &mut Dice) -> Vec<(Moment, Act)> {
 fn dispatches(dice: &mut Dice, number: usize, dock: &DockPlan, deeds: &mut Vec<(When, Deed)>) {
     let mut at = seconds(dice, 1, 35);
     for _ in 0..dice.pick(&[1, 1, 1, 2, 2, 3]) {
+        let lease = dice.pick(&[60, 150, 150, 180, 240, 300, 300, 450, 600, 600, 900]);
         let work = Work {
             verb: "dispatch",
-            args: route(dice, dock.home),
-            lease: dice.pick(&[60, 120, 180, 240, 300, 300, 450, 600, 600, 900]),
+            args: if lease <= SHORT_LEASE {
+                vec![target(dice, dock.home, (3, 15), (5, 7), 0)]
+            } else {
+                route(dice, dock.home)
+            },
+            lease,
             retries: match dock.hazardous {
                 true => i64::from(dice.in_thousand(30)),
                 false => dice.pick(&[0, 1, 3]),
@@ -287,22 +303,28 @@ fn route(dice: &mut Dice, home: (f64, f64)) -> Vec<String> {
     let mut args: Vec<String> = (0..dice.pick(&[1, 1, 1, 2, 2, 3]))
         .map(|_| {
             let far = if dice.in_thousand(10) {
-                250.0
+                (250, 250)
             } else {
-                dice.between(10, 80) as f64
+                (10, 80)
             };
-            let towards = (dice.below(360) as f64).to_radians();
-            let latitude = home.0 + far * towards.cos() / DEGREE;
-            let longitude = home.1 + far * towards.sin() / (DEGREE * home.0.to_radians().cos());
-            let high = dice.between(5, 35);
             let hold = dice.pick(&[0, 0, 2, 5, 20]);
-            format!("{latitude:.7},{longitude:.7},{high},{hold}s")
+            target(dice, home, far, (5, 35), hold)
         })
         .collect();
     if dice.in_thousand(200) {
         args.push("land".to_owned());
     }
     args
+}
+
+/// A point so far from home and so high, metres from and to, with a hold of so many seconds.
+fn target(dice: &mut Dice, home: (f64, f64), far: (u64, u64), high: (u64, u64), hold: u64) -> String {
+    let far = dice.between(far.0, far.1) as f64;
+    let towards = (dice.below(360) as f64).to_radians();
+    let latitude = home.0 + far * towards.cos() / DEGREE;
+    let longitude = home.1 + far * towards.sin() / (DEGREE * home.0.to_radians().cos());
+    let high = dice.between(high.0, high.1);
+    format!("{latitude:.7},{longitude:.7},{high},{hold}s")
 }
 
 /// Aborts and landings through the control lane, some with a queue of dispatches before them.
@@ -416,6 +438,20 @@ fn second_thoughts(dice: &mut Dice, deeds: &mut Vec<(When, Deed)>) {
         let when = When::At(at + dice.millis(500, 10_000));
         deeds.push((when, Deed::Delete { dispatch: 0 }));
     }
+}
+
+/// A vehicle is much slower than its table says, and goes far: it has to turn back when the lease ends.
+fn too_slow(dice: &mut Dice, dock: &mut DockPlan, deeds: &mut Vec<(When, Deed)>) {
+    dock.pace = dice.between(22, 45) as f64 / 100.0;
+    dock.fence = None;
+    let work = Work {
+        verb: "dispatch",
+        args: vec![target(dice, dock.home, (140, 180), (8, 20), 0)],
+        lease: dice.between(270, 330) as i64,
+        retries: 0,
+        dock: Some(0),
+    };
+    *deeds = vec![(When::At(seconds(dice, 10, 40)), Deed::Submit(work))];
 }
 
 /// Where every dock takes work that names none, some names none: the server gives it to whichever asks first. What happens

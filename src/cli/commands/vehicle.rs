@@ -179,7 +179,7 @@ pub fn vehicle_event(event: &Event, truth: &Truth) -> String {
         Event::Outside => format!("is outside the fence {place}"),
         Event::Failsafe(cause) => format!("failsafe: {cause}"),
         Event::Says(severity, text) => format!("says ({severity}): {text}"),
-        Event::Trouble(text) => format!("fault: {text}"),
+        Event::Trouble(act) => format!("fault: {act}"),
     }
 }
 

@@ -7,6 +7,9 @@ impl World {
         if !matches!(deed, Deed::Submit(_)) {
             note!(self, "! {deed:?}");
         }
+        if let Some(what) = met::deed(&deed).filter(|_| self.meets_a_flight(&deed)) {
+            self.judge.met.note(what);
+        }
         match deed {
             Deed::Submit(work) => self.submit(work),
             Deed::Kill { dock, down } => {
@@ -55,6 +58,28 @@ impl World {
                     self.after_hub();
                 }
             }
+        }
+    }
+
+    /// Whether something that is done meets a vehicle in the air that it is about.
+    fn meets_a_flight(&self, deed: &Deed) -> bool {
+        let flies = |dock: usize| self.docks[dock].truth().airborne();
+        match deed {
+            Deed::Kill { dock, .. } | Deed::Terminate { dock, .. } | Deed::Freeze { dock, .. } => {
+                let there = &self.docks[*dock];
+                flies(*dock) && there.agent.is_some() && !there.frozen
+            }
+            Deed::Partition { dock, .. } => flies(*dock) && self.partitions[*dock].is_none(),
+            Deed::HubCrash { .. } => self.hub.is_up() && (0..self.docks.len()).any(flies),
+            Deed::Restore { .. } => {
+                self.hub.is_up() && self.backup.is_some() && (0..self.docks.len()).any(flies)
+            }
+            Deed::Delete { dispatch } => self
+                .dispatched
+                .get(*dispatch)
+                .and_then(|id| self.judge.flown_now(id))
+                .is_some_and(flies),
+            Deed::Submit(_) | Deed::Backup => false,
         }
     }
 

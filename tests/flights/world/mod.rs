@@ -18,6 +18,7 @@ use crate::dice::Dice;
 use crate::dock::{DOCK, Dock, Surroundings};
 use crate::hub::{Shows, SimulatedHub};
 use crate::judge::{Judge, Violation};
+use crate::met::{self, Met};
 use crate::net::{self, Reply, Request, Sent, Wire};
 use crate::plan::{Deed, Plan, When, Work};
 use crate::stage::Stage;
@@ -95,6 +96,7 @@ pub struct Outcome {
     /// How often it was looked whether an order was followed.
     pub orders: usize,
     pub simulated: Duration,
+    pub met: Met,
 }
 
 /// See the module.
@@ -141,6 +143,7 @@ impl World {
             take_offs: world.judge.take_offs,
             orders: world.judge.orders_checked,
             simulated: world.now.since(START),
+            met: world.judge.met,
         }
     }
 
