@@ -46,6 +46,8 @@ const LISTENS: Duration = Duration::from_secs(50);
 const KNOWS: Duration = Duration::from_secs(12);
 /// A command given so long before the lease ends has brought it down by then.
 const WAY_HOME: Duration = Duration::from_secs(150);
+/// How long a mode lasts that a heartbeat is certain to show.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// After so long it is known who chose a mode.
 const NOTICED: Duration = Duration::from_secs(8);
 /// How long a vehicle may keep a mission after its process was closed.
@@ -100,6 +102,8 @@ struct Process {
     /// Since when it was answered that what began of it comes down.
     ordered: Option<Moment>,
     began: Option<Moment>,
+    /// It was said once that a pilot took over; a ledger may have forgotten that.
+    hands_off: bool,
     /// Uploaded to the vehicle since it began.
     uploaded: bool,
 }
@@ -243,6 +247,7 @@ impl Judge {
             over: None,
             ordered: None,
             began: None,
+            hands_off: false,
             uploaded: false,
         };
         self.processes.insert(id.to_owned(), process);
@@ -475,9 +480,11 @@ impl Judge {
         let Some(at) = piloted.filter(|_| !by_server) else {
             return;
         };
+        let process = self.processes.get_mut(id).unwrap();
         if error.contains("hands off") {
+            process.hands_off = true;
             self.met.note("judged: a pilot is named");
-        } else if now > at.after(NOTICED) {
+        } else if !process.hands_off && now > at.after(NOTICED) {
             let text = format!("a pilot took over at {at}, and {id} failed of: {error}");
             self.accuse(now, Kind::Unsaid, text);
         }
@@ -532,6 +539,15 @@ impl Judge {
                 let process = self.docks[dock].process.as_ref();
                 if let Some(process) = process.and_then(|id| self.processes.get_mut(id)) {
                     process.uploaded = true;
+                }
+            }
+            Event::Mode(_, Cause::Command(..)) => {
+                // Commanded before a heartbeat could show what the pilot chose: nobody at our end can know of him.
+                let unseen = HEARTBEAT + self.slack[dock];
+                if let Some(flight) = self.docks[dock].flights.last_mut()
+                    && flight.piloted.is_some_and(|chosen| at <= chosen.after(unseen))
+                {
+                    flight.piloted = None;
                 }
             }
             Event::Mode(mode, Cause::Pilot) => {

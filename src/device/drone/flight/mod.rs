@@ -223,7 +223,7 @@ impl Flight {
             Stage::Arming(arming) => arming.hear(heard, us, now),
             Stage::Starting(starting) => starting.hear(heard, us),
             Stage::Air(air) => air.hear(heard, us),
-            Stage::StandingDown(down) => down.hear(heard),
+            Stage::StandingDown(down) => down.hear(heard, now),
             Stage::Resuming(resuming) => resuming.hear(heard, now),
             Stage::Connecting | Stage::Over => {}
         }

@@ -48,9 +48,9 @@ impl StandDown {
         matches!(self.step, Step::Clear(_))
     }
 
-    pub(super) fn hear(&mut self, heard: &Heard) {
+    pub(super) fn hear(&mut self, heard: &Heard, now: BootTime) {
         if let Step::Clear(clear) = &mut self.step {
-            clear.hear(heard);
+            clear.hear(heard, now);
         }
     }
 }
@@ -87,7 +87,7 @@ impl Flight {
                     Some(true) => self.tidy_up(down.end, now),
                     Some(false) => {
                         let note = format!(
-                            "; the {} is still in the vehicle, clear it by hand",
+                            "; the {} may still be in the vehicle, clear it by hand",
                             list_name(list)
                         );
                         if let End::NotFlown { why } | End::Returned { why, .. } = &mut down.end {

@@ -209,12 +209,16 @@ impl Upload {
     }
 }
 
-/// Emptying a list.
+/// Emptying a list, until it is told to be empty: an acknowledgement alone may be that of an upload which was broken off, whose
+/// last item arrives after the command that should have emptied it.
 #[derive(Debug, Clone)]
 pub struct Clear {
     list: ListKind,
     next: BootTime,
-    sent: u8,
+    /// How often it was said.
+    said: u8,
+    /// How often its length was asked for since it was last acknowledged.
+    asked: Option<u8>,
     end: Option<bool>,
 }
 
@@ -224,7 +228,8 @@ impl Clear {
         Clear {
             list,
             next: now,
-            sent: 0,
+            said: 0,
+            asked: None,
             end: None,
         }
     }
@@ -234,16 +239,36 @@ impl Clear {
         self.list
     }
 
-    /// Takes in its acknowledgement.
-    pub fn hear(&mut self, heard: &Heard) {
+    /// Takes in what belongs to it.
+    pub fn hear(&mut self, heard: &Heard, now: BootTime) {
         match heard {
             // An upload that was broken off may be acknowledged as cancelled first.
             Heard::MissionAck { list, result }
-                if *list == self.list && self.sent > 0 && *result == MISSION_ACCEPTED =>
+                if *list == self.list
+                    && self.said > 0
+                    && self.asked.is_none()
+                    && *result == MISSION_ACCEPTED =>
             {
-                self.end = Some(true);
+                (self.asked, self.next) = (Some(0), now);
+            }
+            Heard::MissionCount { list, count }
+                if *list == self.list && self.asked.is_some_and(|asked| asked > 0) =>
+            {
+                if *count <= self.always() {
+                    self.end = Some(true);
+                } else {
+                    (self.asked, self.next) = (None, now);
+                }
             }
             _ => {}
+        }
+    }
+
+    /// How many items are no flight: a mission may hold home alone.
+    fn always(&self) -> u16 {
+        match self.list {
+            ListKind::Mission => 1,
+            ListKind::Fence => 0,
         }
     }
 
@@ -252,13 +277,19 @@ impl Clear {
         if self.end.is_some() || now < self.next {
             return (None, self.end);
         }
-        if self.sent >= SENDINGS {
+        let often = self.asked.as_mut().unwrap_or(&mut self.said);
+        if *often >= SENDINGS {
             self.end = Some(false);
             return (None, self.end);
         }
-        self.sent += 1;
+        *often += 1;
         self.next = now + ANSWER;
-        (Some(Said::MissionClearAll { list: self.list }), None)
+        let list = self.list;
+        let said = match self.asked {
+            None => Said::MissionClearAll { list },
+            Some(_) => Said::MissionRequestList { list },
+        };
+        (Some(said), None)
     }
 }
 

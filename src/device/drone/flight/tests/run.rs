@@ -225,7 +225,10 @@ impl Rules {
             },
             Act::Send(said) => {
                 // A mission that is read back and acknowledged after a crash is no order's business.
-                let tidy = matches!(said, Said::MissionClearAll { .. });
+                let tidy = matches!(
+                    said,
+                    Said::MissionClearAll { .. } | Said::MissionRequestList { .. }
+                );
                 assert!(tidy || !self.ordered, "after an order: {said:?}");
             }
             Act::Confirm => {

@@ -166,10 +166,28 @@ fn what_is_not_about_this_upload_is_not_taken() {
 #[test]
 fn a_list_is_emptied_or_that_is_given_up() {
     let mut clear = Clear::new(ListKind::Mission, at(0));
-    assert!(clear.tick(at(0)).0.is_some());
-    clear.hear(&ack(15));
-    clear.hear(&ack(0));
+    let list = ListKind::Mission;
+    let (empties, asks) = (Said::MissionClearAll { list }, Said::MissionRequestList { list });
+    let count = |count| Heard::MissionCount { list, count };
+    assert_eq!(clear.tick(at(0)).0, Some(empties.clone()));
+    clear.hear(&ack(15), at(10));
+    assert_eq!(clear.tick(at(20)), (None, None));
+    clear.hear(&count(0), at(20));
+    // That of the upload; its last item came after the command.
+    clear.hear(&ack(0), at(30));
+    assert_eq!(clear.tick(at(30)).0, Some(asks.clone()));
+    clear.hear(&count(3), at(40));
+    assert_eq!(clear.tick(at(40)).0, Some(empties));
+    clear.hear(&ack(0), at(50));
+    assert_eq!(clear.tick(at(50)).0, Some(asks));
+    clear.hear(&count(1), at(60));
     assert_eq!(clear.tick(at(100)), (None, Some(true)));
+    // Acknowledged, and then silent: nobody knows.
+    let mut clear = Clear::new(list, at(0));
+    assert!(clear.tick(at(0)).0.is_some());
+    clear.hear(&ack(0), at(10));
+    let said = (0..100).filter(|n| clear.tick(at(n * 100)).0.is_some()).count();
+    assert_eq!((said, clear.tick(at(10_000)).1), (5, Some(false)));
     let mut clear = Clear::new(ListKind::Mission, at(0));
     let said = (0..100).filter(|n| clear.tick(at(n * 100)).0.is_some()).count();
     assert_eq!((said, clear.tick(at(10_000)).1), (5, Some(false)));
