@@ -124,8 +124,12 @@ impl Flight {
                 return Stage::Connecting;
             }
             let node = vehicle.node();
+            let look = vehicle.signature_trouble().map_or_else(
+                || "look at port, baud and its power".to_owned(),
+                |trouble| trouble.to_string(),
+            );
             let why = format!(
-                "no heartbeat of system {} component {} within {} s; look at port, baud and its power",
+                "no heartbeat of system {} component {} within {} s; {look}",
                 node.system,
                 node.component,
                 LOST_ON_GROUND.as_secs()
@@ -150,13 +154,26 @@ impl Flight {
         }
     }
 
-    pub(super) fn check_failsafes(&mut self, mut check: FailsafeCheck, now: BootTime) -> Stage {
+    pub(super) fn check_failsafes(
+        &mut self,
+        mut check: FailsafeCheck,
+        vehicle: &Vehicle,
+        now: BootTime,
+    ) -> Stage {
         let (said, end) = check.tick(now);
         self.send_some(said);
         match end {
             None => Stage::Failsafes(check),
             Some(troubles) if troubles.is_empty() => Stage::SettingMode(SettingMode::new()),
-            Some(troubles) => self.stand_down(troubles.join("; "), now),
+            Some(troubles) => {
+                let why = match vehicle.signature_trouble() {
+                    Some(trouble) if check.unanswered() => {
+                        format!("it does not answer, its failsafes can't be read: {trouble}")
+                    }
+                    _ => troubles.join("; "),
+                };
+                self.stand_down(why, now)
+            }
         }
     }
 
@@ -189,7 +206,10 @@ impl Flight {
         let refused = matches!(setting.answered, Some((_, Answer::Refused(RESULT_UNSUPPORTED))));
         if refused || now.saturating_since(self.since) >= PATIENCE {
             let answer = setting.answered.map_or(Answer::Silent, |(_, answer)| answer);
-            let reasons = vehicle.reasons(self.since);
+            let mut reasons = vehicle.reasons(self.since);
+            if let Some(trouble) = vehicle.signature_trouble().filter(|_| answer == Answer::Silent) {
+                reasons = trouble.to_string();
+            }
             let why = format!(
                 "it could not be put into its mode for arming, it stays in {}: {}{}{reasons}",
                 vehicle.mode_name(),

@@ -14,7 +14,7 @@ use super::super::wire::number::{
     MSG_GPS_RAW_INT, MSG_HOME_POSITION, MSG_MISSION_CURRENT, MSG_SYS_STATUS, SENSOR_PREARM_CHECK,
     SEVERITY_WARNING,
 };
-use super::super::wire::{Frame, Heard, Node};
+use super::super::wire::{Frame, Heard, Node, SignatureTrouble};
 use super::modes::{Family, Mode, armed};
 use crate::clock::BootTime;
 
@@ -120,6 +120,7 @@ pub struct Vehicle {
     breach: Option<(BootTime, bool, u8)>,
     rival: Option<BootTime>,
     texts: VecDeque<Text>,
+    signature_trouble: Option<SignatureTrouble>,
     watched: [Option<BootTime>; WATCHED.len()],
 }
 
@@ -145,6 +146,7 @@ impl Vehicle {
             breach: None,
             rival: None,
             texts: VecDeque::new(),
+            signature_trouble: None,
             watched: [None; WATCHED.len()],
         }
     }
@@ -243,6 +245,16 @@ impl Vehicle {
             }
             _ => {}
         }
+    }
+
+    /// What the link has to say about its signatures.
+    pub fn note_signatures(&mut self, trouble: Option<SignatureTrouble>) {
+        self.signature_trouble = trouble;
+    }
+
+    /// What its signatures have against being heard, or against hearing us.
+    pub fn signature_trouble(&self) -> Option<SignatureTrouble> {
+        self.signature_trouble
     }
 
     fn watch(&mut self, message: u32, now: BootTime) {
