@@ -25,6 +25,8 @@ const MODE_SHOWS: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(3);
 /// What the autopilot measured before it was in its mode says nothing; its next report is so far away.
 const FRESH: Duration = Duration::from_millis(1500);
+/// What fails is told no later than this, although the autopilot said nothing of its own checks.
+const ALL_TOLD: Duration = Duration::from_secs(5);
 /// It is asked so often to look again and to say in words what is amiss.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -236,9 +238,10 @@ impl Flight {
             checking.prearm = Some((now, Command::new(CMD_RUN_PREARM_CHECKS, [0.0; 7], now)));
         }
         let fresh = self.since + FRESH;
+        let told = vehicle.prearm().is_some_and(|(at, _)| at >= fresh);
         let mut checks = preflight::identity(vehicle, now);
         checks.extend(preflight::conditions(setup, self.end, vehicle, now));
-        checks.push(preflight::prearm(vehicle, fresh));
+        checks.push(preflight::prearm(vehicle, self.since, fresh));
         let verdict = preflight::verdict(&checks);
         if let Some((_, command)) = &mut checking.prearm {
             // Whatever it answers: the words and the bit that follow are what counts.
@@ -247,6 +250,10 @@ impl Flight {
         }
         match verdict.standing {
             Standing::Passed if now >= fresh => {}
+            // Its own checks are told together with ours: whoever mends one need not come again for the other.
+            Standing::Failed if !told && now.saturating_since(self.since) < ALL_TOLD => {
+                return Stage::Checking(checking);
+            }
             Standing::Failed => return self.stand_down(verdict.text, now),
             Standing::Waits if now.saturating_since(self.since) >= PATIENCE => {
                 return self.stand_down(verdict.text, now);

@@ -128,6 +128,18 @@ fn where_signatures_are_the_reason_they_are_named() {
 }
 
 #[test]
+fn what_fails_is_told_together_with_what_the_autopilot_has_against_it() {
+    not_flown(&[(
+        "battery and prearm",
+        |case| {
+            case.fake.battery = 40.0;
+            case.fake.quirks.insert(Quirk::PrearmBad);
+        },
+        "below min_battery = 50: charge it; the autopilot is not ready to arm: PreArm: Compass not calibrated",
+    )]);
+}
+
+#[test]
 fn a_vehicle_that_is_armed_is_left_alone() {
     let mut case = Case::new();
     (case.fake.armed, case.fake.altitude) = (true, 10.0);
