@@ -330,7 +330,6 @@ impl Link {
         let now = self.clock.now();
         self.port = Some(port);
         self.problem = None;
-        self.backoff.reset();
         self.deframer.reset();
         self.sequences.reset();
         self.last_read = now;
@@ -400,6 +399,8 @@ impl Link {
 
     /// Looks at the bytes that came.
     fn take(&mut self, count: usize) {
+        // Not when it opens: whoever takes a connection only to close it is not asked more often for that.
+        self.backoff.reset();
         self.last_read = self.clock.now();
         self.statistics.received_bytes += count as u64;
         let mut taken = 0;

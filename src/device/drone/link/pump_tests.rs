@@ -400,6 +400,18 @@ async fn a_signed_link_signs_and_hears_only_what_is_signed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_takes_a_connection_and_closes_it_at_once_is_left_in_peace() {
+    let dial = TestDial::default();
+    for _ in 0..300 {
+        drop(dial.plug_in(64));
+    }
+    let mut bench = bench_at("tcp:127.0.0.1:5760", dial, None);
+    let events = bench.pump(60_000).await;
+    let opened = events.iter().filter(|event| **event == Event::Opened).count();
+    assert!((6..30).contains(&opened), "{opened}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn why_two_ends_do_not_hear_each_other_is_known_by_their_signatures() {
     let folder = tempfile::tempdir().unwrap();
     let signing = |name: &str, key: u8, wall: i128| {
