@@ -203,6 +203,7 @@ impl Cockpit {
     fn tick(&mut self) {
         let now = self.clock.now();
         self.look = now + LOOK;
+        self.vehicle.note_signatures(self.link.signature_trouble());
         if let Some(said) = self.acquaintance.tick(&self.vehicle, now) {
             self.say(&said);
         }
@@ -301,7 +302,17 @@ impl Cockpit {
         let silent = match self.link.problem() {
             Some(problem) => Some(problem.to_string()),
             None if vehicle.alive(now) => None,
-            None => Some(format!("no heartbeat on {}", self.link.address())),
+            None => {
+                let why = self
+                    .link
+                    .signature_trouble()
+                    .map(|trouble| format!(": {trouble}"));
+                Some(format!(
+                    "no heartbeat on {}{}",
+                    self.link.address(),
+                    why.unwrap_or_default()
+                ))
+            }
         };
         let fix = vehicle.fix(now);
         let home = vehicle.home();

@@ -24,6 +24,36 @@ pub struct Frame {
     pub heard: Heard,
 }
 
+/// What the signatures of the vehicle's frames have against the two ends hearing each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureTrouble {
+    /// It signs, and we don't: it is heard, and may not hear us.
+    OnlyTheirs,
+    /// We sign, and it does not: it is not heard.
+    OnlyOurs,
+    /// Both sign, by different keys.
+    OtherKey,
+    /// Signed rightly, at a time that is long past.
+    Late,
+}
+
+impl std::fmt::Display for SignatureTrouble {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            SignatureTrouble::OnlyTheirs => {
+                "it signs what it says, and obeys on this port only what is signed by its key: set signing_key"
+            }
+            SignatureTrouble::OnlyOurs => {
+                "what it says is not signed: give it the key of signing_key, or take signing_key away"
+            }
+            SignatureTrouble::OtherKey => "what it says is signed by another key than that of signing_key",
+            SignatureTrouble::Late => {
+                "the times of its signatures are long past: a GPS fix sets its clock; or is this machine's clock wrong?"
+            }
+        })
+    }
+}
+
 /// Which list a mission message is about (MAV_MISSION_TYPE).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ListKind {

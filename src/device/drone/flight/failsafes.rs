@@ -216,6 +216,14 @@ impl FailsafeCheck {
         }
     }
 
+    /// Whether not one parameter was answered.
+    pub fn unanswered(&self) -> bool {
+        rules(self.family)
+            .iter()
+            .filter_map(|rule| rule.names.first())
+            .all(|first| self.params.got(first).is_none())
+    }
+
     fn judge(&mut self) {
         for rule in rules(self.family) {
             let Some(first) = rule.names.first() else { continue };

@@ -25,6 +25,8 @@ const MODE_SHOWS: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(3);
 /// What the autopilot measured before it was in its mode says nothing; its next report is so far away.
 const FRESH: Duration = Duration::from_millis(1500);
+/// What fails is told no later than this, although the autopilot said nothing of its own checks.
+const ALL_TOLD: Duration = Duration::from_secs(5);
 /// It is asked so often to look again and to say in words what is amiss.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -124,8 +126,12 @@ impl Flight {
                 return Stage::Connecting;
             }
             let node = vehicle.node();
+            let look = vehicle.signature_trouble().map_or_else(
+                || "look at port, baud and its power".to_owned(),
+                |trouble| trouble.to_string(),
+            );
             let why = format!(
-                "no heartbeat of system {} component {} within {} s; look at port, baud and its power",
+                "no heartbeat of system {} component {} within {} s; {look}",
                 node.system,
                 node.component,
                 LOST_ON_GROUND.as_secs()
@@ -150,13 +156,26 @@ impl Flight {
         }
     }
 
-    pub(super) fn check_failsafes(&mut self, mut check: FailsafeCheck, now: BootTime) -> Stage {
+    pub(super) fn check_failsafes(
+        &mut self,
+        mut check: FailsafeCheck,
+        vehicle: &Vehicle,
+        now: BootTime,
+    ) -> Stage {
         let (said, end) = check.tick(now);
         self.send_some(said);
         match end {
             None => Stage::Failsafes(check),
             Some(troubles) if troubles.is_empty() => Stage::SettingMode(SettingMode::new()),
-            Some(troubles) => self.stand_down(troubles.join("; "), now),
+            Some(troubles) => {
+                let why = match vehicle.signature_trouble() {
+                    Some(trouble) if check.unanswered() => {
+                        format!("it does not answer, its failsafes can't be read: {trouble}")
+                    }
+                    _ => troubles.join("; "),
+                };
+                self.stand_down(why, now)
+            }
         }
     }
 
@@ -189,7 +208,10 @@ impl Flight {
         let refused = matches!(setting.answered, Some((_, Answer::Refused(RESULT_UNSUPPORTED))));
         if refused || now.saturating_since(self.since) >= PATIENCE {
             let answer = setting.answered.map_or(Answer::Silent, |(_, answer)| answer);
-            let reasons = vehicle.reasons(self.since);
+            let mut reasons = vehicle.reasons(self.since);
+            if let Some(trouble) = vehicle.signature_trouble().filter(|_| answer == Answer::Silent) {
+                reasons = trouble.to_string();
+            }
             let why = format!(
                 "it could not be put into its mode for arming, it stays in {}: {}{}{reasons}",
                 vehicle.mode_name(),
@@ -216,9 +238,10 @@ impl Flight {
             checking.prearm = Some((now, Command::new(CMD_RUN_PREARM_CHECKS, [0.0; 7], now)));
         }
         let fresh = self.since + FRESH;
+        let told = vehicle.prearm().is_some_and(|(at, _)| at >= fresh);
         let mut checks = preflight::identity(vehicle, now);
         checks.extend(preflight::conditions(setup, self.end, vehicle, now));
-        checks.push(preflight::prearm(vehicle, fresh));
+        checks.push(preflight::prearm(vehicle, self.since, fresh));
         let verdict = preflight::verdict(&checks);
         if let Some((_, command)) = &mut checking.prearm {
             // Whatever it answers: the words and the bit that follow are what counts.
@@ -227,6 +250,10 @@ impl Flight {
         }
         match verdict.standing {
             Standing::Passed if now >= fresh => {}
+            // Its own checks are told together with ours: whoever mends one need not come again for the other.
+            Standing::Failed if !told && now.saturating_since(self.since) < ALL_TOLD => {
+                return Stage::Checking(checking);
+            }
             Standing::Failed => return self.stand_down(verdict.text, now),
             Standing::Waits if now.saturating_since(self.since) >= PATIENCE => {
                 return self.stand_down(verdict.text, now);

@@ -338,7 +338,7 @@ impl Flight {
         };
         match stage {
             Stage::Connecting => self.connect(vehicle, now),
-            Stage::Failsafes(check) => self.check_failsafes(check, now),
+            Stage::Failsafes(check) => self.check_failsafes(check, vehicle, now),
             Stage::SettingMode(setting) => self.set_mode(setting, vehicle, now),
             Stage::Checking(checking) => self.check(checking, vehicle, now),
             Stage::Upload(upload) => self.upload(upload, now),

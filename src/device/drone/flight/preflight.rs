@@ -201,13 +201,13 @@ pub(super) fn time(estimate: &Estimate, end: BootTime, now: BootTime) -> Check {
     Check::new(false, Standing::Failed, text)
 }
 
-/// The autopilot's own checks before arming, told since `since`. PX4 may not tell.
-pub(super) fn prearm(vehicle: &Vehicle, since: BootTime) -> Check {
-    let told = vehicle.prearm().filter(|(at, _)| *at >= since);
+/// The autopilot's own checks before arming, told since `fresh`, with its words since it was `asked`. PX4 may not tell.
+pub(super) fn prearm(vehicle: &Vehicle, asked: BootTime, fresh: BootTime) -> Check {
+    let told = vehicle.prearm().filter(|(at, _)| *at >= fresh);
     match told {
         Some((_, true)) => Check::new(true, Standing::Waits, "the autopilot is ready to arm".to_owned()),
         Some((_, false)) => {
-            let reasons = vehicle.reasons(since);
+            let reasons = vehicle.reasons(asked);
             let why = if reasons.is_empty() {
                 "it does not say why".to_owned()
             } else {

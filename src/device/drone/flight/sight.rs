@@ -20,8 +20,17 @@ pub(super) fn own_reason(vehicle: &Vehicle, goal: Goal) -> String {
         .breach()
         .map(|(_, kind)| format!("its fence is breached, {}", breach_name(kind)));
     let reasons = vehicle.reasons(since);
-    match (breach, reasons.is_empty()) {
-        (Some(breach), _) => format!("{what}: {breach}"),
+    // What it said of its reason then went unheard, too; what is heard afterwards may be that the link is back.
+    let unheard = vehicle.changed_unheard().map(|gap| {
+        format!(
+            "it was not heard for {} s, and its mode changed meanwhile",
+            gap.as_secs()
+        )
+    });
+    match (breach.or(unheard), reasons.is_empty()) {
+        (Some(why), true) => format!("{what}: {why}"),
+        (Some(why), false) if vehicle.breach().is_none() => format!("{what}: {why}; it says: {reasons}"),
+        (Some(why), false) => format!("{what}: {why}"),
         (None, false) => format!("{what}: {reasons}"),
         (None, true) => what.to_owned(),
     }

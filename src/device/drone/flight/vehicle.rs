@@ -14,12 +14,14 @@ use super::super::wire::number::{
     MSG_GPS_RAW_INT, MSG_HOME_POSITION, MSG_MISSION_CURRENT, MSG_SYS_STATUS, SENSOR_PREARM_CHECK,
     SEVERITY_WARNING,
 };
-use super::super::wire::{Frame, Heard, Node};
+use super::super::wire::{Frame, Heard, Node, SignatureTrouble};
 use super::modes::{Family, Mode, armed};
 use crate::clock::BootTime;
 
 /// Without a heartbeat for so long, it is not heard any more: five were missed.
 pub const SILENT: Duration = Duration::from_secs(5);
+/// Three heartbeats were missed: its failsafe for a lost link may have found the same.
+const GAP: Duration = Duration::from_millis(3_500);
 /// A measured thing older than this says nothing about now.
 const STALE: Duration = Duration::from_secs(5);
 /// Two heartbeats that say the same are so far apart, or the second may be a copy of the first.
@@ -120,6 +122,9 @@ pub struct Vehicle {
     breach: Option<(BootTime, bool, u8)>,
     rival: Option<BootTime>,
     texts: VecDeque<Text>,
+    signature_trouble: Option<SignatureTrouble>,
+    /// When it was heard again after it was not, and how long it was not.
+    gap: Option<(BootTime, Duration)>,
     watched: [Option<BootTime>; WATCHED.len()],
 }
 
@@ -145,6 +150,8 @@ impl Vehicle {
             breach: None,
             rival: None,
             texts: VecDeque::new(),
+            signature_trouble: None,
+            gap: None,
             watched: [None; WATCHED.len()],
         }
     }
@@ -245,6 +252,16 @@ impl Vehicle {
         }
     }
 
+    /// What the link has to say about its signatures.
+    pub fn note_signatures(&mut self, trouble: Option<SignatureTrouble>) {
+        self.signature_trouble = trouble;
+    }
+
+    /// What its signatures have against being heard, or against hearing us.
+    pub fn signature_trouble(&self) -> Option<SignatureTrouble> {
+        self.signature_trouble
+    }
+
     fn watch(&mut self, message: u32, now: BootTime) {
         if let Some(index) = WATCHED.iter().position(|one| *one == message) {
             self.watched[index] = Some(now);
@@ -257,6 +274,11 @@ impl Vehicle {
             return;
         }
         let armed = armed(base_mode);
+        if let Some(beat) = self.beat
+            && now.saturating_since(beat.at) >= GAP
+        {
+            self.gap = Some((now, now.saturating_since(beat.at)));
+        }
         let since = match self.beat {
             Some(beat) if (beat.armed, beat.custom_mode) == (armed, custom_mode) => beat.since,
             _ => now,
@@ -368,6 +390,12 @@ impl Vehicle {
     /// Since when its mode and its armed bit are as they are.
     pub fn mode_since(&self) -> Option<BootTime> {
         self.beat.map(|beat| beat.since)
+    }
+
+    /// How long it was not heard before its mode was found to be as it is, if that is why it was found only then.
+    pub fn changed_unheard(&self) -> Option<Duration> {
+        let since = self.mode_since()?;
+        self.gap.filter(|(at, _)| *at == since).map(|(_, gap)| gap)
     }
 
     /// Whether it is armed, by its last heartbeat.

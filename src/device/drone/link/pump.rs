@@ -21,9 +21,9 @@ use super::frames::{Deframer, Found};
 use super::outgoing::{Kind, NotSaid, Outgoing};
 use super::port::{Dial, Opening, Stream};
 use super::sequence::Sequences;
-use super::signing::{Raise, Signing, SigningError};
+use super::signing::{Raise, Refused, Signing, SigningError};
 use crate::clock::{BootTime, SharedClock, Sleep};
-use crate::device::drone::wire::{Frame, Node, Said};
+use crate::device::drone::wire::{Frame, Node, Said, SignatureTrouble};
 use crate::device::serial::Backoff;
 
 /// How often the heartbeat beats.
@@ -120,6 +120,7 @@ pub struct Link {
     last_read: BootTime,
     deframer: Deframer,
     sequences: Sequences,
+    signature_trouble: Option<SignatureTrouble>,
     codec: Codec,
     ready: VecDeque<Frame>,
 
@@ -159,6 +160,7 @@ impl Link {
             last_read: now,
             deframer: Deframer::default(),
             sequences: Sequences::default(),
+            signature_trouble: None,
             ready: VecDeque::new(),
             outgoing: Outgoing::default(),
             last_write: now,
@@ -187,6 +189,11 @@ impl Link {
     /// Why it is not open; `None` while it is, and until it was tried.
     pub fn problem(&self) -> Option<&LinkError> {
         self.problem.as_ref()
+    }
+
+    /// What the signature of the vehicle's last frame has against the two ends hearing each other.
+    pub fn signature_trouble(&self) -> Option<SignatureTrouble> {
+        self.signature_trouble
     }
 
     /// What came and went so far.
@@ -323,7 +330,6 @@ impl Link {
         let now = self.clock.now();
         self.port = Some(port);
         self.problem = None;
-        self.backoff.reset();
         self.deframer.reset();
         self.sequences.reset();
         self.last_read = now;
@@ -393,6 +399,8 @@ impl Link {
 
     /// Looks at the bytes that came.
     fn take(&mut self, count: usize) {
+        // Not when it opens: whoever takes a connection only to close it is not asked more often for that.
+        self.backoff.reset();
         self.last_read = self.clock.now();
         self.statistics.received_bytes += count as u64;
         let mut taken = 0;
@@ -412,9 +420,22 @@ impl Link {
                     continue;
                 }
             };
-            if let Some(signing) = &mut self.signing
-                && let Err(reason) = signing.accept(&raw, self.clock.wall_nanos())
-            {
+            let judged = match &mut self.signing {
+                Some(signing) => signing.accept(&raw, self.clock.wall_nanos()),
+                None => Ok(()),
+            };
+            if raw.from() == self.ends.vehicle {
+                let only_theirs = self.signing.is_none() && raw.is_signed();
+                self.signature_trouble = match judged {
+                    Ok(()) => only_theirs.then_some(SignatureTrouble::OnlyTheirs),
+                    Err(Refused::Unsigned) => Some(SignatureTrouble::OnlyOurs),
+                    Err(Refused::Signature) => Some(SignatureTrouble::OtherKey),
+                    Err(Refused::Old) => Some(SignatureTrouble::Late),
+                    // About others.
+                    Err(Refused::Crowd) => self.signature_trouble,
+                };
+            }
+            if let Err(reason) = judged {
                 self.statistics.bad_signature += 1;
                 tracing::debug!(?reason, id = raw.id(), "frame refused");
                 continue;

@@ -400,6 +400,67 @@ async fn a_signed_link_signs_and_hears_only_what_is_signed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_takes_a_connection_and_closes_it_at_once_is_left_in_peace() {
+    let dial = TestDial::default();
+    for _ in 0..300 {
+        drop(dial.plug_in(64));
+    }
+    let mut bench = bench_at("tcp:127.0.0.1:5760", dial, None);
+    let events = bench.pump(60_000).await;
+    let opened = events.iter().filter(|event| **event == Event::Opened).count();
+    assert!((6..30).contains(&opened), "{opened}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_two_ends_do_not_hear_each_other_is_known_by_their_signatures() {
+    let folder = tempfile::tempdir().unwrap();
+    let signing = |name: &str, key: u8, wall: i128| {
+        Signing::open(SigningKey::new([key; 32]), 1, &folder.path().join(name), wall).unwrap()
+    };
+    let signed = |by: &mut Signing, sequence: u8, wall: i128| {
+        let mut frame = RawFrame::new(VEHICLE, sequence, 0, 50, &[4, 0, 0, 0, 2, 3, 81, 4, 3], true);
+        by.sign(&mut frame, wall);
+        frame
+    };
+    let long_ago = i128::from(GOOD) - 3_600_000_000_000;
+    let frames = [
+        (heartbeat(VEHICLE, 1), [None, Some(SignatureTrouble::OnlyOurs)]),
+        (
+            signed(&mut signing("other", 8, GOOD.into()), 2, GOOD.into()),
+            [
+                Some(SignatureTrouble::OnlyTheirs),
+                Some(SignatureTrouble::OtherKey),
+            ],
+        ),
+        (
+            signed(&mut signing("late", 9, long_ago), 3, long_ago),
+            [Some(SignatureTrouble::OnlyTheirs), Some(SignatureTrouble::Late)],
+        ),
+        (
+            signed(&mut signing("right", 9, GOOD.into()), 4, GOOD.into()),
+            [Some(SignatureTrouble::OnlyTheirs), None],
+        ),
+    ];
+    for (index, ours) in [None, Some(signing("ours", 9, GOOD.into()))]
+        .into_iter()
+        .enumerate()
+    {
+        let mut bench = bench_at("/dev/ttyTEST", TestDial::default(), ours);
+        let mut far = bench.open(65536).await;
+        assert_eq!(bench.link.signature_trouble(), None);
+        for (frame, wanted) in &frames {
+            far.write_all(frame.bytes()).await.unwrap();
+            // Somebody else's say nothing about the vehicle's.
+            far.write_all(heartbeat(US, frame.sequence()).bytes())
+                .await
+                .unwrap();
+            bench.pump(100).await;
+            assert_eq!(bench.link.signature_trouble(), wanted[index], "{index} {frame:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_ceiling_of_timestamps_is_raised_while_the_link_is_pumped() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stamp");

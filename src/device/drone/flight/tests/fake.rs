@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::device::drone::geo::Position;
 use crate::device::drone::wire::number::*;
-use crate::device::drone::wire::{Frame, Heard, Item, ListKind, Node, ParamValue, Said};
+use crate::device::drone::wire::{Frame, Heard, Item, ListKind, Node, ParamValue, Said, SignatureTrouble};
 
 pub const THEM: Node = Node {
     system: 1,
@@ -92,6 +92,8 @@ pub struct Fake {
     pub battery: f64,
     pub silent: bool,
     pub deaf: bool,
+    /// What its link says of its signatures.
+    pub signatures: Option<SignatureTrouble>,
     pub breached: bool,
     /// Its mission never comes to its last item.
     pub hangs: bool,
@@ -137,6 +139,7 @@ impl Fake {
             battery: 95.0,
             silent: false,
             deaf: false,
+            signatures: None,
             breached: false,
             hangs: false,
             mission: Vec::new(),

@@ -7,7 +7,7 @@ use super::fake::*;
 use super::run::*;
 use crate::device::drone::plan::Step;
 use crate::device::drone::settings::Failsafes;
-use crate::device::drone::wire::Said;
+use crate::device::drone::wire::{Said, SignatureTrouble};
 
 fn stop() -> Event {
     Event::Order(Order::Stop("deleted".to_owned()))
@@ -96,6 +96,47 @@ fn what_is_not_fit_to_fly_is_refused_with_its_reason() {
             "our system id 255",
         ),
     ]);
+}
+
+#[test]
+fn where_signatures_are_the_reason_they_are_named() {
+    not_flown(&[
+        (
+            "it alone signs",
+            |case| (case.fake.deaf, case.fake.signatures) = (true, Some(SignatureTrouble::OnlyTheirs)),
+            "its failsafes can't be read: it signs what it says, and obeys on this port only what is signed",
+        ),
+        (
+            "it alone signs, and nobody looks at its failsafes",
+            |case| {
+                (case.fake.deaf, case.fake.signatures) = (true, Some(SignatureTrouble::OnlyTheirs));
+                case.setup.drone.failsafes = Failsafes::Ignore;
+            },
+            "it stays in STABILIZE: it did not answer: it signs what it says",
+        ),
+        (
+            "another key",
+            |case| (case.fake.silent, case.fake.signatures) = (true, Some(SignatureTrouble::OtherKey)),
+            "no heartbeat of system 1 component 1 within 30 s; what it says is signed by another key",
+        ),
+    ]);
+    // A first port obeys what is not signed, too.
+    let mut case = Case::new();
+    case.fake.signatures = Some(SignatureTrouble::OnlyTheirs);
+    let run = run(case);
+    assert!(matches!(run.end, End::Flown(_)), "{}", run.why());
+}
+
+#[test]
+fn what_fails_is_told_together_with_what_the_autopilot_has_against_it() {
+    not_flown(&[(
+        "battery and prearm",
+        |case| {
+            case.fake.battery = 40.0;
+            case.fake.quirks.insert(Quirk::PrearmBad);
+        },
+        "below min_battery = 50: charge it; the autopilot is not ready to arm: PreArm: Compass not calibrated",
+    )]);
 }
 
 #[test]

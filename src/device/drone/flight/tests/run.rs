@@ -359,6 +359,7 @@ pub fn run(case: Case) -> Run {
                 Event::Again => fake.set_mode(super::fake::AUTO),
             }
         }
+        vehicle.note_signatures(fake.signatures);
         let mut frames = Vec::new();
         for frame in fake.tick(millis) {
             match noise.fate() {

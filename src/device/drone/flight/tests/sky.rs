@@ -162,6 +162,25 @@ fn what_the_autopilot_does_by_itself_is_followed_to_the_ground() {
                 (24_000, Event::Mode(RTL)),
                 (34_000, Event::Silent(false)),
             ],
+            "returned: the autopilot returns by itself: it was not heard for 15 s, and its mode changed meanwhile",
+        ),
+        (
+            "a link lost and found, which it says",
+            vec![
+                (20_000, Event::Silent(true)),
+                (24_000, Event::Mode(RTL)),
+                (34_000, Event::Silent(false)),
+                (35_000, Event::Text("GCS Failsafe Cleared")),
+            ],
+            "returned: the autopilot returns by itself: it was not heard for 15 s, and its mode changed meanwhile; it says: GCS Failsafe Cleared",
+        ),
+        (
+            "a link lost and found before",
+            vec![
+                (16_000, Event::Silent(true)),
+                (20_000, Event::Silent(false)),
+                (24_000, Event::Mode(RTL)),
+            ],
             "returned: the autopilot returns by itself",
         ),
     ];
