@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use agent_rig::{Program, Rig, out, run_agent, until};
 use outpost::keyfile;
 use outpost::protocol::PrivateKey;
-use outpost::vehicle::{Cause, Config, Family, Faults, Mode, Pty, Server, Simulation, Truth};
+use outpost::vehicle::{
+    Cause, Config, Family, Faults, Mode, Pty, Server, Signing, Simulation, Trouble, Truth,
+};
 use rustix::process::Signal;
 
 /// What the drone is told to fly unless a test says otherwise.
@@ -28,13 +30,22 @@ struct Dock {
     rig: Rig,
     vehicle: Server,
     port: PathBuf,
+    /// Lines of the device's table.
+    settings: String,
 }
 
 impl Dock {
-    /// The vehicle climbs and sinks faster than a real one, so that nobody has to wait; its time is real time.
     async fn new() -> Self {
+        Dock::with("", |_| {}).await
+    }
+
+    /// The vehicle flies, climbs and sinks faster than a real one, so that nobody has to wait; its time is real time.
+    async fn with(settings: &str, change: impl FnOnce(&mut Config)) -> Self {
         let rig = Rig::start().await;
         let mut config = Config::new(Family::ArduPilot).settled().with_failsafes();
+        change(&mut config);
+        config.limits.cruise = 12.0;
+        config.limits.acceleration = 6.0;
         config.limits.climb = 6.0;
         config.limits.descent = 5.0;
         config.limits.landing = 2.0;
@@ -46,13 +57,19 @@ impl Dock {
         tokio::spawn(async move { far.serve(&serves).await });
         let key = rig.folder.path().join("operator.key");
         keyfile::store(&key, &PrivateKey::from_hex(&"55".repeat(32)).unwrap()).unwrap();
-        Dock { rig, vehicle, port }
+        Dock {
+            rig,
+            vehicle,
+            port,
+            settings: settings.to_owned(),
+        }
     }
 
     fn configure(&self, agent: &str) -> PathBuf {
         let device = format!(
-            "{agent}\n[devices.dock]\nkind = \"drone\"\nport = \"{}\"",
-            self.port.display()
+            "{agent}\n[devices.dock]\nkind = \"drone\"\nport = \"{}\"\n{}",
+            self.port.display(),
+            self.settings
         );
         self.rig.configure("dock-1", &device)
     }
@@ -85,9 +102,18 @@ impl Dock {
 
     /// Submits without waiting for its end, and gives its id.
     async fn dispatch(&self) -> String {
-        let done = self
-            .outpost(&["submit", "--runtime", "dock-1", SPEC, "--json"])
-            .await;
+        self.submitted(&["submit", "--runtime", "dock-1", SPEC, "--json"])
+            .await
+    }
+
+    /// The same to a place where it then stays for a minute.
+    async fn dispatch_to_stay(&self) -> String {
+        let words = "run dock.dispatch 65.6173,22.1370,10,60s --runtime dock-1 --exec-time 600 --json";
+        self.submitted(&words.split(' ').collect::<Vec<_>>()).await
+    }
+
+    async fn submitted(&self, words: &[&str]) -> String {
+        let done = self.outpost(words).await;
         assert_eq!(done.status.code(), Some(0), "{done:?}");
         let process: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
         process["processid"].as_str().unwrap().to_owned()
@@ -254,6 +280,116 @@ async fn an_agent_that_is_killed_in_mid_flight_brings_the_drone_home_in_its_next
         || "the note of the flight is still there".to_owned(),
     )
     .await;
+}
+
+/// What happens to a flight when … Each has its own hub, agent and vehicle, and they mostly wait: side by side they take no longer
+/// than the longest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_when() {
+    let mut scenes = tokio::task::JoinSet::new();
+    scenes.spawn(a_pilot_takes_over_while_no_agent_lives());
+    scenes.spawn(its_process_is_deleted());
+    scenes.spawn(the_server_is_lost());
+    scenes.spawn(its_battery_is_low());
+    scenes.spawn(both_ends_sign());
+    while let Some(scene) = scenes.join_next().await {
+        scene.unwrap();
+    }
+}
+
+/// What a pilot took over while no agent lived is left to him, and told.
+async fn a_pilot_takes_over_while_no_agent_lives() {
+    let dock = Dock::new().await;
+    let mut agent = dock.agent().await;
+    let id = dock.dispatch_to_stay().await;
+    dock.on_its_way().await;
+    agent.kill();
+    dock.vehicle
+        .with(|simulation| simulation.trouble(Trouble::Pilot(Mode::Loiter)));
+    let _again = dock.agent().await;
+    let process = dock.rig.failed(&id).await;
+    for told in ["interrupted", "hands off"] {
+        assert!(process.error_message.contains(told), "{}", process.error_message);
+    }
+    let truth = dock.vehicle.truth();
+    assert!(truth.airborne() && truth.mode == Mode::Loiter, "{truth:#?}");
+    assert!(!returned_by_us(&truth), "{truth:#?}");
+}
+
+/// It comes home.
+async fn its_process_is_deleted() {
+    let dock = Dock::new().await;
+    let agent = dock.agent().await;
+    let id = dock.dispatch_to_stay().await;
+    dock.on_its_way().await;
+    dock.rig.operator().delete_process(&id).await.unwrap();
+    dock.truth_until("on its way home", returned_by_us).await;
+    assert_eq!(dock.home().await.take_offs.len(), 1);
+    agent.logged("flight over").await;
+}
+
+/// It comes home, and that is told when the server is back.
+async fn the_server_is_lost() {
+    let dock = Dock::with("lost_after = \"12s\"", |_| {}).await;
+    let _agent = dock.agent().await;
+    let id = dock.dispatch_to_stay().await;
+    dock.on_its_way().await;
+    // It takes connections, and says nothing any more.
+    dock.rig.hub.signal(Signal::STOP);
+    dock.truth_until("on its way home", returned_by_us).await;
+    assert_eq!(dock.home().await.take_offs.len(), 1);
+    dock.rig.hub.signal(Signal::CONT);
+    let process = dock.rig.failed(&id).await;
+    assert!(
+        process.error_message.contains("the server was not heard for"),
+        "{}",
+        process.error_message
+    );
+    assert!(out(&process, "track").is_some());
+}
+
+/// It comes home.
+async fn its_battery_is_low() {
+    let dock = Dock::with("battery_reserve = 40", |_| {}).await;
+    let _agent = dock.agent().await;
+    let id = dock.dispatch_to_stay().await;
+    dock.on_its_way().await;
+    dock.vehicle
+        .with(|simulation| simulation.trouble(Trouble::Battery(35.0)));
+    dock.truth_until("on its way home", returned_by_us).await;
+    let process = dock.rig.failed(&id).await;
+    assert!(
+        process.error_message.contains("below battery_reserve = 40"),
+        "{}",
+        process.error_message
+    );
+    assert_eq!(dock.home().await.take_offs.len(), 1);
+}
+
+/// It flies as any other. (That it does not with another key: src/device/drone/flight/tests.)
+async fn both_ends_sign() {
+    let keys = tempfile::tempdir().unwrap();
+    let file = keys.path().join("mavlink.key");
+    keyfile::store(&file, &PrivateKey::from_hex(&"77".repeat(32)).unwrap()).unwrap();
+    let settings = format!("signing_key = \"{}\"", file.display());
+    let dock = Dock::with(&settings, |config| {
+        config.signing = Some(Signing {
+            key: [0x77; 32],
+            accept_unsigned: false,
+            timestamp: 0,
+        });
+    })
+    .await;
+    let _agent = dock.agent().await;
+    let words = ["submit", "--runtime", "dock-1", SPEC, "--wait"];
+    let flown = dock.outpost(&words).await;
+    assert_eq!(
+        flown.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&flown.stderr)
+    );
+    assert_eq!(dock.home().await.take_offs.len(), 1);
 }
 
 /// Whoever has no TLS to a server elsewhere is told before anything flies, and what to do.

@@ -55,6 +55,12 @@ pub trait Live: Send + Sync + 'static {
         None
     }
 
+    /// How what was last under way has ended, for whoever did not live to see it: `hands off: a pilot took over`. Told with an
+    /// attempt that a crash of the agent interrupted, once the device was made safe.
+    fn became(&self) -> Option<String> {
+        None
+    }
+
     /// Figures for whoever watches the machine, most important first; at most [`READINGS_MAX`] are shown.
     fn readings(&self) -> Vec<Reading> {
         Vec::new()

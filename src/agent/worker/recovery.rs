@@ -11,7 +11,7 @@ use crate::agent::server_clock::{Exchange, Stamp, end_seen_later};
 use crate::agent::{answers, delivery};
 use crate::clock::BootTime;
 use crate::device::command::Pool;
-use crate::device::{DeviceError, Effect};
+use crate::device::{DeviceHandle, Effect};
 use crate::protocol::Refusal;
 use crate::protocol::model::Process;
 
@@ -90,10 +90,12 @@ impl Worker {
                 tracing::error!(device = device.name(), %error, "not safe after a crash");
             }
             drop(reserved);
+            let became = || device.handles().iter().find_map(DeviceHandle::became);
+            let afterwards = fault.map(|error| error.to_string()).or_else(became);
             match judge(&lane, &begun, None) {
                 Interrupted::Over(verdict) => {
-                    let verdict = match fault {
-                        Some(error) => with_fault(verdict, &error),
+                    let verdict = match afterwards {
+                        Some(text) => with_afterwards(verdict, &text),
                         None => verdict,
                     };
                     end_interrupted(&lane, begun, verdict).await;
@@ -178,11 +180,11 @@ fn judge(lane: &Lane, begun: &journal::Begun, seen: Option<Seen>) -> Interrupted
     )
 }
 
-/// The end of an attempt whose device could not be made safe: whoever submitted it is to know.
-fn with_fault(verdict: Verdict, fault: &DeviceError) -> Verdict {
+/// The end of an attempt whose device could not be made safe, or tells itself what became of it: whoever submitted it is to know.
+fn with_afterwards(verdict: Verdict, afterwards: &str) -> Verdict {
     match verdict {
         Verdict::Close(Close::Failed(_)) => Verdict::Close(Close::Failed(delivery::storable(&format!(
-            "interrupted: the agent crashed or lost its power while it ran, and afterwards: {fault}"
+            "interrupted: the agent crashed or lost its power while it ran, and afterwards: {afterwards}"
         )))),
         other => other,
     }

@@ -255,6 +255,10 @@ impl Live for Panel {
         on.then(|| "a flight".to_owned())
     }
 
+    fn became(&self) -> Option<String> {
+        self.view.borrow().last_flight.clone()
+    }
+
     fn readings(&self) -> Vec<Reading> {
         let view = self.view.borrow();
         let position = |of: fn(Position) -> f64| view.position.map(of);

@@ -60,6 +60,11 @@ impl DeviceHandle {
         self.live()?.under_way()
     }
 
+    /// How what was last under way has ended ([`Live::became`]).
+    pub fn became(&self) -> Option<String> {
+        self.live()?.became()
+    }
+
     /// Figures of the device as of now, at most [`READINGS_MAX`] and all of them finite.
     pub fn readings(&self) -> Vec<Reading> {
         let mut readings = self.live().map(|live| live.readings()).unwrap_or_default();
