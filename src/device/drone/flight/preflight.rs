@@ -10,6 +10,8 @@ use crate::device::duration::format_duration;
 
 /// Home and the vehicle are at most so far apart before a flight, in metres.
 const AT_HOME: f64 = 30.0;
+/// So many of the limits that a plan breaks are told one by one.
+const MOST_ERRORS: usize = 4;
 
 /// How a check stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,8 +151,20 @@ fn home(setup: &Setup, end: BootTime, vehicle: &Vehicle, now: BootTime) -> Vec<C
         return vec![Check::new(false, Standing::Waits, text)];
     }
     let mut checks = vec![Check::new(true, Standing::Waits, format!("home {}", home.at))];
-    if let Err(error) = setup.plan.check(home.at, &setup.drone.limits) {
-        checks.push(Check::new(false, Standing::Failed, error.to_string()));
+    if let Err(errors) = setup.plan.check(home.at, &setup.drone.limits) {
+        let failed = |text| Check::new(false, Standing::Failed, text);
+        checks.extend(
+            errors
+                .iter()
+                .take(MOST_ERRORS)
+                .map(|error| failed(error.to_string())),
+        );
+        let more = errors.len().saturating_sub(MOST_ERRORS);
+        if more > 0 {
+            checks.push(failed(format!(
+                "the plan goes beyond its limits {more} times more"
+            )));
+        }
     }
     let estimate = setup.plan.estimate(home.at, &setup.drone.performance);
     checks.push(battery(setup, &estimate, vehicle));

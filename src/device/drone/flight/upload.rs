@@ -15,7 +15,9 @@ use crate::clock::BootTime;
 /// How long an answer may take.
 pub(super) const ANSWER: Duration = Duration::from_millis(1500);
 /// How often a thing is said without any answer.
-pub(super) const SENDINGS: u8 = 5;
+pub(super) const SENDINGS: u8 = 8;
+/// How often emptying a list is said, and how often it is asked afterwards: whoever waits for the end of a flight waits for this.
+const CLEARINGS: u8 = 5;
 /// Until an autopilot that is starting, or that gave an upload up, is asked again.
 const LATER: Duration = Duration::from_secs(3);
 /// The longest time in all.
@@ -278,7 +280,7 @@ impl Clear {
             return (None, self.end);
         }
         let often = self.asked.as_mut().unwrap_or(&mut self.said);
-        if *often >= SENDINGS {
+        if *often >= CLEARINGS {
             self.end = Some(false);
             return (None, self.end);
         }

@@ -30,49 +30,65 @@ impl Plan {
     /// Whether the plan keeps to the limits.
     ///
     /// # Errors
-    /// The first step that does not.
-    pub fn check(&self, home: Position, limits: &Limits) -> Result<(), PlanError> {
+    /// Everything in which it does not, in the order of its steps; never nothing.
+    pub fn check(&self, home: Position, limits: &Limits) -> Result<(), Vec<PlanError>> {
         if limits.fence.as_ref().is_some_and(|fence| !fence.contains(home)) {
-            return Err(PlanError::HomeOutside { home });
+            return Err(vec![PlanError::HomeOutside { home }]);
         }
-        let mut from = home;
+        let mut errors = Vec::new();
+        // `None`: the place of the step before is refused already, and with it the way from there.
+        let mut from = Some(home);
         for (index, step) in self.steps().iter().enumerate() {
-            let step_number = index + 1;
+            let number = index + 1;
             let to = match step {
                 Step::Takeoff { altitude } => {
-                    check_altitude(step_number, *altitude, limits)?;
+                    errors.extend(check_altitude(number, *altitude, limits).err());
                     continue;
                 }
                 Step::Waypoint { at, altitude, hold } => {
-                    check_altitude(step_number, *altitude, limits)?;
-                    if *hold > LONGEST_HOLD {
-                        return Err(PlanError::Hold {
-                            step: step_number,
-                            seconds: hold.as_secs(),
-                            most: LONGEST_HOLD.as_secs(),
-                        });
-                    }
+                    errors.extend(check_altitude(number, *altitude, limits).err());
+                    errors.extend(check_hold(number, *hold).err());
                     *at
                 }
                 Step::Speed { speed } => {
-                    if !(LEAST_SPEED..=limits.max_speed).contains(speed) {
-                        return Err(PlanError::Speed {
-                            step: step_number,
-                            speed: *speed,
-                            least: LEAST_SPEED,
-                            most: limits.max_speed,
-                        });
-                    }
+                    errors.extend(check_speed(number, *speed, limits).err());
                     continue;
                 }
                 Step::Return => home,
-                Step::Land { at } => at.unwrap_or(from),
+                Step::Land { at } => match at.or(from) {
+                    Some(to) => to,
+                    None => continue,
+                },
             };
-            check_leg(step_number, home, from, to, limits)?;
-            from = to;
+            let leg = check_leg(number, home, from, to, limits);
+            from = leg.is_ok().then_some(to);
+            errors.extend(leg.err());
         }
-        Ok(())
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
+}
+
+fn check_hold(step: usize, hold: Duration) -> Result<(), PlanError> {
+    if hold <= LONGEST_HOLD {
+        return Ok(());
+    }
+    Err(PlanError::Hold {
+        step,
+        seconds: hold.as_secs(),
+        most: LONGEST_HOLD.as_secs(),
+    })
+}
+
+fn check_speed(step: usize, speed: f64, limits: &Limits) -> Result<(), PlanError> {
+    if (LEAST_SPEED..=limits.max_speed).contains(&speed) {
+        return Ok(());
+    }
+    Err(PlanError::Speed {
+        step,
+        speed,
+        least: LEAST_SPEED,
+        most: limits.max_speed,
+    })
 }
 
 fn check_altitude(step: usize, altitude: f64, limits: &Limits) -> Result<(), PlanError> {
@@ -91,7 +107,7 @@ fn check_altitude(step: usize, altitude: f64, limits: &Limits) -> Result<(), Pla
 fn check_leg(
     step: usize,
     home: Position,
-    from: Position,
+    from: Option<Position>,
     to: Position,
     limits: &Limits,
 ) -> Result<(), PlanError> {
@@ -111,6 +127,9 @@ fn check_leg(
     if !fence.contains(to) {
         return Err(PlanError::Outside { step, at: to });
     }
+    let Some(from) = from else {
+        return Ok(());
+    };
     if !fence.contains_leg(from, to) {
         return Err(PlanError::Leg { step, from, to });
     }

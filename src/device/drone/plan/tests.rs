@@ -275,6 +275,11 @@ fn what_a_plan_of_qgroundcontrol_may_not_contain_is_refused_by_name() {
     assert!(said(beside).contains("stands beside a document"));
 }
 
+fn together(errors: &[PlanError]) -> String {
+    let texts: Vec<String> = errors.iter().map(PlanError::to_string).collect();
+    texts.join("; ")
+}
+
 #[test]
 fn what_goes_beyond_a_limit_is_refused_by_its_step() {
     let check = |targets: &[String]| {
@@ -282,7 +287,7 @@ fn what_goes_beyond_a_limit_is_refused_by_its_step() {
         args(&targets)
             .unwrap()
             .check(AT, &limits())
-            .map_err(|error| error.to_string())
+            .map_err(|errors| together(&errors))
     };
     assert_eq!(
         check(&[target(300.0, 390.0, "60,1h,8")]),
@@ -305,6 +310,15 @@ fn what_goes_beyond_a_limit_is_refused_by_its_step() {
     }
     let second = check(&[target(0.0, 0.0, "30"), target(0.0, 0.0, "1")]).unwrap_err();
     assert!(second.starts_with("step 3: an altitude of 1.0 m"), "{second}");
+    let all = check(&[target(0.0, 501.0, "61,3601,9")]).unwrap_err();
+    let told = [
+        "step 1: an altitude",
+        "step 2: a speed",
+        "step 3: an altitude",
+        "a hold of",
+        "from home",
+    ];
+    assert!(told.iter().all(|told| all.contains(told)), "{all}");
     let many = vec![target(0.0, 0.0, "30"); MOST_STEPS];
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert!(said(args(&many)).contains("at most 200"));
@@ -336,7 +350,7 @@ fn every_leg_and_every_way_home_stays_within_the_fence() {
         args(&targets)
             .unwrap()
             .check(AT, &fenced)
-            .map_err(|error| error.to_string())
+            .map_err(|errors| together(&errors))
     };
     assert_eq!(check(&[(-50.0, 100.0), (0.0, 30.0), (50.0, 100.0)]), Ok(()));
     let outside = check(&[(120.0, 0.0)]).unwrap_err();
@@ -351,7 +365,10 @@ fn every_leg_and_every_way_home_stays_within_the_fence() {
         AT.offset(0.0, 200.0),
         &fenced,
     );
-    assert!(matches!(elsewhere, Err(PlanError::HomeOutside { .. })));
+    assert!(matches!(
+        elsewhere.unwrap_err().as_slice(),
+        [PlanError::HomeOutside { .. }]
+    ));
     // From behind the notch's tip one can't fly home in a straight line, though both legs are within.
     let hook = [
         (0.0, -50.0),
@@ -367,8 +384,12 @@ fn every_leg_and_every_way_home_stays_within_the_fence() {
         ..limits()
     };
     let around = args(&[&target(165.0, 75.0, "30"), &target(0.0, 175.0, "30")]).unwrap();
-    let error = around.check(AT, &hooked).unwrap_err();
-    assert!(matches!(error, PlanError::WayHome { step: 3, .. }), "{error}");
+    let errors = around.check(AT, &hooked).unwrap_err();
+    assert!(
+        matches!(errors.as_slice(), [PlanError::WayHome { step: 3, .. }]),
+        "{}",
+        together(&errors)
+    );
 }
 
 #[test]

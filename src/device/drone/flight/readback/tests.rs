@@ -143,8 +143,8 @@ fn reading_back_asks_until_it_has_everything() {
 #[test]
 fn reading_back_ends_without_answers_and_with_impossible_ones() {
     let mut read = ReadBack::new(ListKind::Mission, at(0));
-    let end = (0..100).find_map(|n| read.tick(at(n * 100)).1.map(|end| (n, end)));
-    assert_eq!(end, Some((75, Err(ListTrouble::Silent))));
+    let end = (0..200).find_map(|n| read.tick(at(n * 100)).1.map(|end| (n, end)));
+    assert_eq!(end, Some((120, Err(ListTrouble::Silent))));
     let mut read = ReadBack::new(ListKind::Mission, at(0));
     read.tick(at(0));
     let count = Heard::MissionCount {

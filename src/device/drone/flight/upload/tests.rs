@@ -91,7 +91,7 @@ fn what_is_lost_is_said_again() {
     });
     assert_eq!(end, Ok(()));
     let (log, millis, end) = run(|_, _| vec![]);
-    assert_eq!((log.len(), counts(&log), millis), (5, 5, 7500));
+    assert_eq!((log.len(), counts(&log), millis), (8, 8, 12_000));
     assert_eq!(end, Err(ListTrouble::Silent));
     // It stops in the middle.
     let (_, _, end) = run(|_, said| {
