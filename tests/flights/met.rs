@@ -48,7 +48,7 @@ pub const LEAST: &[(&str, u64)] = &[
     ("judged: cleared", 20),
     ("judged: a pilot is named", 1),
     ("judged: down before the lease ends", 300),
-    ("judged: turned back for its lease", 5),
+    ("judged: turned back for its lease", 2),
 ];
 
 /// How often what was met.
