@@ -25,6 +25,7 @@ use outpost::vehicle::{Config, Event, Faults, Simulation, Truth};
 use super::broken::{Broken, Watched};
 use super::clock::{Moment, SimulatedClock, WorldTime};
 use super::dice::Dice;
+use super::heartbeats::Heartbeats;
 use super::idle::Idle;
 use super::net::{SimulatedTransport, Wire};
 use super::pipe::Cable;
@@ -78,6 +79,7 @@ pub struct Dock {
     disk: SimulatedDisk,
     state_dir: tempfile::TempDir,
     vehicle: Simulation,
+    heartbeats: Heartbeats,
     switched_on: Moment,
     cable: Cable,
     around: Surroundings,
@@ -151,6 +153,7 @@ impl Dock {
             disk: SimulatedDisk::new(dice.below(u64::MAX)),
             state_dir: tempfile::tempdir().unwrap(),
             vehicle: Simulation::new(config, faults, seed),
+            heartbeats: Heartbeats::default(),
             switched_on: around.world.now(),
             cable: Cable::default(),
             around: around.clone(),
@@ -265,12 +268,13 @@ impl Dock {
         Enrolment::new(client, None, runtime)
     }
 
-    /// Lets time pass for the vehicle, and gives the agent what it said.
-    pub fn fly(&mut self, now: Moment) -> Vec<(Duration, Event)> {
+    /// Lets time pass for the vehicle, and gives the agent what it said. What happened, and the modes (`custom_mode`) of the
+    /// heartbeats that came through.
+    pub fn fly(&mut self, now: Moment) -> (Vec<(Duration, Event)>, Vec<u32>) {
         let arrived = self.vehicle.advance(self.vehicle_time(now));
         self.cable.set_out(!self.vehicle.plugged());
         self.cable.give(&arrived);
-        self.vehicle.take_events()
+        (self.vehicle.take_events(), self.heartbeats.read(&arrived))
     }
 
     /// Lets the agent do what it can do now.

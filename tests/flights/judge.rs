@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use outpost::hub::ledger::{MemoryStore, View};
 use outpost::protocol::model::ProcessState;
-use outpost::vehicle::{Act, Cause, Event, Mode, Trouble, Truth};
+use outpost::vehicle::{Act, Cause, Event, Family, Mode, Trouble, Truth};
 
 use super::clock::{Moment, SimulatedClock};
 use super::met::{self, Met};
@@ -46,8 +46,12 @@ const LISTENS: Duration = Duration::from_secs(50);
 const KNOWS: Duration = Duration::from_secs(12);
 /// A command given so long before the lease ends has brought it down by then.
 const WAY_HOME: Duration = Duration::from_secs(150);
-/// How long a mode lasts that a heartbeat is certain to show.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// So many heartbeats are remembered.
+const HEARTBEATS: usize = 20;
+/// Two that are so far apart are not one and its copy.
+const APART: Duration = Duration::from_millis(500);
+/// How long a frame is on its way at most, on a line that does not hold it up: two steps of the world.
+const STEPS: Duration = Duration::from_millis(100);
 /// After so long it is known who chose a mode.
 const NOTICED: Duration = Duration::from_secs(8);
 /// How long a vehicle may keep a mission after its process was closed.
@@ -123,8 +127,8 @@ struct Flight {
     process: Option<String>,
     took_off: Option<Moment>,
     is_over: bool,
-    /// A pilot chose a mode by which he flies himself.
-    piloted: Option<Moment>,
+    /// When a pilot chose a mode by which he flies himself, and which (`custom_mode`).
+    piloted: Option<(Moment, u32)>,
     /// What happened to the vehicle meanwhile, but for its battery.
     troubles: usize,
     aloft_said: bool,
@@ -151,6 +155,8 @@ struct Dock {
     agent_missed: Moment,
     agent_is_up: bool,
     commands: usize,
+    /// The last heartbeats that came through: when, and their mode.
+    heard: Vec<(Moment, u32)>,
 }
 
 /// Something that has to be looked at later.
@@ -188,6 +194,9 @@ pub struct Judge {
     pub take_offs: usize,
     pub orders_checked: usize,
     pub met: Met,
+    /// How long a command is on its way to each vehicle.
+    reach: Vec<Duration>,
+    families: Vec<Family>,
     /// How each dock's flights are counted.
     flown: Vec<Vec<&'static str>>,
 }
@@ -214,6 +223,12 @@ impl Judge {
         Judge {
             docks: plan.docks.iter().map(|_| Dock::default()).collect(),
             flown: flown.collect(),
+            reach: plan
+                .docks
+                .iter()
+                .map(|dock| dock.line.delay + dock.line.jitter + STEPS)
+                .collect(),
+            families: plan.docks.iter().map(|dock| dock.family).collect(),
             slack: slack.collect(),
             processes: BTreeMap::new(),
             expected: Vec::new(),
@@ -472,7 +487,7 @@ impl Judge {
             self.met.note("judged: turned back for its lease");
         }
         let piloted = self.flights_of(id).find_map(|(dock, flight)| {
-            let at = flight.piloted?;
+            let (at, _) = flight.piloted?;
             let alone = flight.troubles == 1 && dock.agent_missed < at;
             (alone && dock.agent_is_up).then_some(at)
         });
@@ -493,11 +508,23 @@ impl Judge {
     // ---- the vehicle
 
     /// What happened to a vehicle since it was last looked at.
-    pub fn saw(&mut self, dock: usize, events: &[(Moment, Event)], truth: &Truth, now: Moment) {
+    pub fn saw(
+        &mut self,
+        dock: usize,
+        events: &[(Moment, Event)],
+        heard: &[u32],
+        truth: &Truth,
+        now: Moment,
+    ) {
         self.docks[dock].is_armed = truth.armed;
         for (at, event) in events {
             self.event(dock, *at, event);
         }
+        // The agent has them after all that happened.
+        let heartbeats = &mut self.docks[dock].heard;
+        heartbeats.extend(heard.iter().map(|mode| (now, *mode)));
+        let old = heartbeats.len().saturating_sub(HEARTBEATS);
+        heartbeats.drain(..old);
         let told = &truth.commands[self.docks[dock].commands..];
         self.docks[dock].commands = truth.commands.len();
         for command in told {
@@ -542,21 +569,32 @@ impl Judge {
                 }
             }
             Event::Mode(_, Cause::Command(..)) => {
-                // Commanded before a heartbeat could show what the pilot chose: nobody at our end can know of him.
-                let unseen = HEARTBEAT + self.slack[dock];
-                if let Some(flight) = self.docks[dock].flights.last_mut()
-                    && flight.piloted.is_some_and(|chosen| at <= chosen.after(unseen))
+                // Nobody at our end can know of a pilot whose mode no two heartbeats had told when the command left. One may
+                // be a copy, or late.
+                let reach = self.reach[dock];
+                let there = &mut self.docks[dock];
+                if let Some(flight) = there.flights.last_mut()
+                    && let Some((chosen, mode)) = flight.piloted
                 {
-                    flight.piloted = None;
+                    let told = there
+                        .heard
+                        .iter()
+                        .filter(|(heard, told)| *told == mode && *heard > chosen && heard.after(reach) <= at);
+                    let told: Vec<Moment> = told.map(|(heard, _)| *heard).collect();
+                    let known = told.first().zip(told.last());
+                    if known.is_none_or(|(first, last)| first.after(APART) > *last) {
+                        flight.piloted = None;
+                    }
                 }
             }
             Event::Mode(mode, Cause::Pilot) => {
+                let family = self.families[dock];
                 let dock = &mut self.docks[dock];
                 dock.piloted = true;
                 if let (Mode::Stabilize | Mode::Loiter, Some(flight)) = (mode, dock.flights.last_mut())
                     && dock.is_armed
                 {
-                    flight.piloted.get_or_insert(at);
+                    flight.piloted.get_or_insert((at, mode.custom(family)));
                 }
             }
             Event::Trouble(act) => {

@@ -65,7 +65,8 @@ impl World {
     fn meets_a_flight(&self, deed: &Deed) -> bool {
         let flies = |dock: usize| self.docks[dock].truth().airborne();
         match deed {
-            Deed::Kill { dock, .. } | Deed::Terminate { dock, .. } | Deed::Freeze { dock, .. } => {
+            Deed::Kill { dock, .. } => flies(*dock) && self.docks[*dock].agent.is_some(),
+            Deed::Terminate { dock, .. } | Deed::Freeze { dock, .. } => {
                 let there = &self.docks[*dock];
                 flies(*dock) && there.agent.is_some() && !there.frozen
             }
@@ -74,12 +75,12 @@ impl World {
             Deed::Restore { .. } => {
                 self.hub.is_up() && self.backup.is_some() && (0..self.docks.len()).any(flies)
             }
-            Deed::Delete { dispatch } => self
+            Deed::Delete { dispatch } if self.hub.is_up() => self
                 .dispatched
                 .get(*dispatch)
                 .and_then(|id| self.judge.flown_now(id))
                 .is_some_and(flies),
-            Deed::Submit(_) | Deed::Backup => false,
+            Deed::Submit(_) | Deed::Backup | Deed::Delete { .. } => false,
         }
     }
 

@@ -317,7 +317,7 @@ impl World {
 
     fn step(&mut self) {
         for dock in 0..self.docks.len() {
-            let events = self.docks[dock].fly(self.now);
+            let (events, heard) = self.docks[dock].fly(self.now);
             let events: Vec<_> = events
                 .into_iter()
                 .map(|(at, event)| (self.docks[dock].moment_of(at), event))
@@ -326,14 +326,16 @@ impl World {
                 note!(self, "vehicle {dock}: {event:?}");
             }
             let there = &self.docks[dock];
-            self.judge.saw(dock, &events, there.truth(), self.now);
+            self.judge.saw(dock, &events, &heard, there.truth(), self.now);
             self.judge
                 .tick(dock, there.truth(), there.mission_length(), self.now);
             self.run_dock(dock);
         }
         self.do_waiting();
         let quiet =
-            self.planned == 0
+            // A ledger that comes back may begin everything again.
+            self.hub.is_up()
+                && self.planned == 0
                 && self.judge.all_final()
                 && self.docks.iter().enumerate().all(|(number, dock)| {
                     dock.agent.is_some() && self.judge.is_at_rest(number, dock.truth())
