@@ -1,7 +1,8 @@
 //! The way to the journal: it waits for the disk, and nothing else here may wait with it.
 //!
 //! A sync on an SD card can take a second, during which leases end and verbs must be stopped; so the journal has a thread
-//! of its own, which sleeps until it is asked. What is asked is done in order.
+//! of its own, which sleeps until it is asked. What is asked is done in order. A journal that has grown is rewritten between
+//! two tasks, never within one: who asked has his answer by then.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -51,7 +52,10 @@ impl Keeper {
             .spawn(move || {
                 while let Ok(message) = messages.recv() {
                     match message {
-                        Message::Do(task) => task(&mut journal),
+                        Message::Do(task) => {
+                            task(&mut journal);
+                            journal.tidy();
+                        }
                         Message::Close(closed) => {
                             drop(journal);
                             // Whoever asked may have stopped waiting.
@@ -84,7 +88,10 @@ impl Keeper {
         match &self.way {
             Way::Here(journal) => {
                 let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-                journal.as_mut().map(task).ok_or(Gone)
+                let journal = journal.as_mut().ok_or(Gone)?;
+                let done = task(journal);
+                journal.tidy();
+                Ok(done)
             }
             Way::Thread(sender) => {
                 let (reply, answer) = oneshot::channel();
@@ -104,6 +111,7 @@ impl Keeper {
             Way::Here(journal) => {
                 if let Some(journal) = &mut *journal.lock().unwrap_or_else(PoisonError::into_inner) {
                     task(journal);
+                    journal.tidy();
                 }
             }
             Way::Thread(sender) => {
@@ -130,7 +138,7 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::journal::{Journal, Limits, Machine, Moment, SimulatedDisk};
+    use super::super::journal::{self, Journal, Limits, Machine, Moment, SimulatedDisk};
     use super::*;
     use crate::clock::TestClock;
     use crate::protocol::Time;
@@ -159,6 +167,41 @@ mod tests {
                 .with(|journal| journal.state().distrust().cloned())
                 .await;
             assert_eq!(why, Ok(None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_has_grown_is_rewritten_after_the_answer() {
+        const FILE: u64 = 700;
+        for threaded in [false, true] {
+            let clock = TestClock::new(0);
+            let disk = SimulatedDisk::new(1);
+            let limits = Limits {
+                file: FILE,
+                ..Limits::default()
+            };
+            let storage = Box::new(disk.storage());
+            let opened = Journal::open(storage, Moment::of(&*clock), &Machine::of("m"), limits);
+            let journal = opened.unwrap().0;
+            let keeper = match threaded {
+                true => Keeper::threaded(journal).unwrap(),
+                false => Keeper::inline(journal),
+            };
+            let looks = disk.clone();
+            let length = move || looks.content(journal::FILE).unwrap().len() as u64;
+            let grown = keeper
+                .with(move |journal| {
+                    for number in 0..100 {
+                        let _ = journal.distrust(&format!("{number:>50}"));
+                    }
+                    length()
+                })
+                .await
+                .unwrap();
+            assert!(grown > 5 * FILE, "not within a task: {grown}");
+            keeper.close().await;
+            let rewritten = disk.content(journal::FILE).unwrap().len() as u64;
+            assert!(rewritten < FILE, "{rewritten}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use disk::{Disk, Random};
 use outpost::clock::SystemClock;
 use outpost::hub::engine::{Engine, Input, Job, system_entropy};
-use outpost::hub::ledger::{OpenOptions, SqliteStore, Synchronous, View, resume};
+use outpost::hub::ledger::{OpenOptions, SqliteStore, Store, Synchronous, View, resume};
 use outpost::hub::service::Service;
 use outpost::protocol::model::{
     Attribute, AttributeKind, Colony, Conditions, ProcessSpec, ProcessState, Runtime,
@@ -171,8 +171,12 @@ impl Life {
         answers.iter().all(|answer| matches!(answer, Some(Ok(_))))
     }
 
-    /// A turn of random requests; remembers what was acknowledged.
+    /// A turn of random requests; remembers what was acknowledged. Now and then it is quiet enough for tidying up.
     fn turn(&mut self, random: &mut Random) {
+        if random.below(6) == 0 {
+            // Fails once the power is gone.
+            let _ = self.engine.store_mut().tidy();
+        }
         let mut requests = Vec::new();
         let running = |processes: &BTreeMap<String, ProcessState>, random: &mut Random| {
             let running: Vec<_> = processes
@@ -253,7 +257,7 @@ impl Facts {
         };
         let store = next.engine.store();
         let processes = self.processes.iter().filter(|(id, acknowledged)| {
-            let found = store.record(id).unwrap().map(|record| record.process.state);
+            let found = store.record(id).ok().flatten().map(|record| record.process.state);
             // What was not acknowledged may have happened all the same, but never a step back.
             !match acknowledged {
                 ProcessState::Waiting => found.is_some(),
@@ -264,7 +268,7 @@ impl Facts {
         let attributes = self
             .attributes
             .iter()
-            .filter(|id| store.attribute(id).unwrap().is_none());
+            .filter(|id| !matches!(store.attribute(id), Ok(Some(_))));
         processes.count() + attributes.count()
     }
 }
@@ -289,7 +293,8 @@ fn hub(seed: u64, synchronous: Synchronous) -> (usize, usize) {
     drop(engine);
     disk.power_up(&mut random);
     let next = Life::begin(&vfs, Synchronous::Full);
-    let settled = next.filter(|next| next.engine.store().runtime(RUNTIME).unwrap().is_some());
+    // Of a damaged database nothing is left.
+    let settled = next.filter(|next| matches!(next.engine.store().runtime(RUNTIME), Ok(Some(_))));
     (acknowledged, facts.lost(settled.as_ref()))
 }
 

@@ -271,10 +271,16 @@ impl Journal {
             written.map_err(|error| self.failed(&error))?;
             self.size += bytes.len() as u64;
         }
-        if self.size > self.compact_beyond {
-            self.compact()?;
-        }
         Ok(())
+    }
+
+    /// Rewrites the journal with only what is still known if it has grown. Nothing that has to be durable waits for that, so it is
+    /// done once whoever asked for a sync has his answer.
+    pub fn tidy(&mut self) {
+        if self.health == Health::Good && self.size > self.compact_beyond {
+            // Its failure shows in the health.
+            let _ = self.compact();
+        }
     }
 
     /// Notes a record and makes it durable.
@@ -415,7 +421,7 @@ impl Journal {
         self.mark_existence().map_err(|error| self.failed(&error))
     }
 
-    /// Rewrites the journal with only what is still known; [`Journal::sync`] does so when it has grown.
+    /// Rewrites the journal with only what is still known; [`Journal::tidy`] does so when it has grown.
     ///
     /// # Errors
     /// It can't be written any more. That there is no room for a second file is no error: it grows on, and what was not

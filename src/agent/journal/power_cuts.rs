@@ -281,6 +281,9 @@ impl Witness {
         if outcome == Ok(true) {
             self.durable(journal);
         }
+        // As the keeper does.
+        journal.tidy();
+        self.reached(journal);
         Ok(outcome.is_ok())
     }
 

@@ -549,6 +549,7 @@ fn it_stays_within_its_size_and_forgets_nothing_by_it() {
                 attempt: attempt(number, 0),
             })
             .unwrap();
+        journal.tidy();
         longest = longest.max(disk.content(FILE).unwrap().len());
     }
     let limit = usize::try_from(Limits::default().file).unwrap();

@@ -24,7 +24,7 @@ use self::delivery::Receipt;
 use self::waiters::{Waiter, Waiters};
 use super::ledger::{
     Attempt, Cause, Change, Command, Effect, Event, Fault, LedgerClock, Moment, Outcome, Store, StoreError,
-    apply,
+    Untidy, apply,
 };
 use super::service::{Service, Verdict};
 use crate::clock::BootTime;
@@ -62,6 +62,12 @@ pub fn system_entropy() -> Entropy {
 /// How long nothing is tried without being asked after a commit has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// Nobody has asked for anything for so long: nobody will wait for tidying up, as far as one can tell.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// How long after tidying up failed it is tried again, unless somebody asks for something before.
+const TIDY_AGAIN: Duration = Duration::from_secs(60);
+
 /// How many deadlines take effect in one commit at most.
 const DEADLINES: usize = 1000;
 
@@ -79,6 +85,8 @@ pub struct Engine<S> {
     events: broadcast::Sender<Arc<Event>>,
     draining: bool,
     quiet_until: Option<BootTime>,
+    /// When the store is tidied up unless somebody asks for something before.
+    tidy_at: Option<BootTime>,
 }
 
 /// What a turn lets out when its commit is durable.
@@ -124,6 +132,7 @@ impl<S: Store> Engine<S> {
             events: broadcast::Sender::new(1024),
             draining: false,
             quiet_until: None,
+            tidy_at: None,
         }
     }
 
@@ -163,7 +172,7 @@ impl<S: Store> Engine<S> {
         };
         let due = due.max(due.and(self.quiet_until));
         let owed = self.quiet_until.filter(|_| !self.owed.is_empty());
-        [due, owed, self.waiters.first_timeout()]
+        [due, owed, self.waiters.first_timeout(), self.tidy_at]
             .into_iter()
             .flatten()
             .min()
@@ -171,6 +180,7 @@ impl<S: Store> Engine<S> {
 
     /// One commit. Without inputs it does what is due.
     pub fn turn(&mut self, inputs: Vec<Input>) {
+        let asked = !inputs.is_empty();
         let mut inputs = inputs.into_iter();
         loop {
             let mut turn = Turn::default();
@@ -194,6 +204,28 @@ impl<S: Store> Engine<S> {
         let now = self.clock.moment().boot;
         for waiter in self.waiters.timed_out(now) {
             nothing(waiter);
+        }
+        self.tidy(asked, now);
+    }
+
+    /// Tidies the store up: when nobody has asked for anything for a while, or when that can wait no longer.
+    fn tidy(&mut self, asked: bool, now: BootTime) {
+        let due = match self.store.untidy() {
+            Untidy::No => {
+                self.tidy_at = None;
+                return;
+            }
+            Untidy::SomeTime => !asked && self.tidy_at.is_some_and(|at| at <= now),
+            Untidy::Now => true,
+        };
+        if due {
+            self.tidy_at = None;
+            if let Err(error) = self.store.tidy() {
+                tracing::warn!(%error, "can't tidy up the database, whose log grows on; nothing is lost");
+                self.tidy_at = Some(now + TIDY_AGAIN);
+            }
+        } else if asked || self.tidy_at.is_none() {
+            self.tidy_at = Some(now + QUIET);
         }
     }
 

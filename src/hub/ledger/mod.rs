@@ -26,7 +26,7 @@ pub use self::apply::{Command, Outcome, apply};
 pub use self::clock::{Anchor, LedgerClock, Moment, resume};
 pub use self::memory::MemoryStore;
 pub use self::sqlite::{OpenError, OpenOptions, SqliteStore, Synchronous};
-pub use self::view::{Store, StoreError, View};
+pub use self::view::{Store, StoreError, Untidy, View};
 
 use crate::clock::BootTime;
 use crate::protocol::Refusal;

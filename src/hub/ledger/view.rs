@@ -68,6 +68,18 @@ pub trait View {
     fn with_deadlines(&self) -> Result<Vec<Record>, StoreError>;
 }
 
+/// Whether a store would have time to tidy up: to move what was committed from its log to its proper place, say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Untidy {
+    /// There is nothing to do.
+    #[default]
+    No,
+    /// Enough to be worth it, once nobody asks for anything.
+    SomeTime,
+    /// So much that somebody may have to wait for it.
+    Now,
+}
+
 /// A view that can be written to, in transactions. What [`Store::commit`] reports as done survives the machine.
 pub trait Store: View {
     /// Opens a transaction.
@@ -83,6 +95,14 @@ pub trait Store: View {
     fn rollback(&mut self);
     /// How far the clock had come at the last commit.
     fn anchor(&self) -> Result<Option<Anchor>, StoreError>;
+    /// Whether [`Store::tidy`] has something to do.
+    fn untidy(&self) -> Untidy {
+        Untidy::No
+    }
+    /// Does what no transaction has to wait for.
+    fn tidy(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Writes down what may wait (see [`Change::Heard`]), and tidies up.
     fn finish(&mut self, anchor: &Anchor) -> Result<(), StoreError>;
 }

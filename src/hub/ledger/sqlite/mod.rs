@@ -5,13 +5,16 @@ mod schema;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, named_params, params};
 
 use self::rows::{Boot, Micros, Texts};
 use super::memory::places;
-use super::{Anchor, Change, Moment, Queue, Record, Store, StoreError, View};
+use super::{Anchor, Change, Moment, Queue, Record, Store, StoreError, Untidy, View};
 use crate::clock::BootTime;
 use crate::protocol::model::{Attribute, Colony, ProcessState, Runtime, Statistics};
 use crate::protocol::time::Time;
@@ -89,6 +92,13 @@ const HEARD_MAY_WAIT: Duration = Duration::from_secs(60);
 /// How many prepared statements are kept; there are about 40.
 const STATEMENTS: usize = 64;
 
+/// From so many pages in its log on it is worth copying them into the database: what SQLite itself would do within a commit, while
+/// somebody waits for that (`PRAGMA wal_autocheckpoint`).
+const CHECKPOINT_FROM: i32 = 1000;
+
+/// So many pages are the most that wait for a quiet moment: 16 MB.
+const CHECKPOINT_AT: i32 = 4 * CHECKPOINT_FROM;
+
 /// A ledger in an SQLite database.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -100,6 +110,8 @@ pub struct SqliteStore {
     heard_since: Option<Time>,
     /// Whether the open transaction has written anything.
     dirty: bool,
+    /// Pages in the log that may not be in the database yet, as of the last commit.
+    logged: Arc<AtomicI32>,
 }
 
 impl SqliteStore {
@@ -128,12 +140,20 @@ impl SqliteStore {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.execute_batch("BEGIN EXCLUSIVE; COMMIT;")?;
         schema::migrate(&mut connection)?;
+        let logged = Arc::new(AtomicI32::new(0));
+        let pages = logged.clone();
+        // In the place of SQLite's own, which checkpoints within the commit.
+        connection.wal_hook(Some(move |_: &mut Wal, count| {
+            pages.store(count, Ordering::Relaxed);
+            Ok(())
+        }))?;
         Ok(SqliteStore {
             connection,
             path: path.to_owned(),
             heard: HashMap::new(),
             heard_since: None,
             dirty: false,
+            logged,
         })
     }
 
@@ -202,6 +222,14 @@ impl SqliteStore {
     fn end(&mut self) -> Result<(), StoreError> {
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.dirty = false;
+        Ok(())
+    }
+
+    /// Copies the log into the database, and syncs that; the next commit begins the log anew.
+    fn checkpoint(&mut self, mode: &str) -> Result<(), StoreError> {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        self.connection.query_row(&sql, [], |_| Ok(()))?;
+        self.logged.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -620,13 +648,23 @@ impl Store for SqliteStore {
         })
     }
 
+    fn untidy(&self) -> Untidy {
+        match self.logged.load(Ordering::Relaxed) {
+            ..CHECKPOINT_FROM => Untidy::No,
+            CHECKPOINT_FROM..CHECKPOINT_AT => Untidy::SomeTime,
+            CHECKPOINT_AT.. => Untidy::Now,
+        }
+    }
+
+    fn tidy(&mut self) -> Result<(), StoreError> {
+        self.checkpoint("PASSIVE")
+    }
+
     fn finish(&mut self, anchor: &Anchor) -> Result<(), StoreError> {
         self.begin()?;
         self.dirty = true;
         self.commit(anchor)?;
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(())
+        self.checkpoint("TRUNCATE")
     }
 }
 
