@@ -151,7 +151,12 @@ async fn sudden_deaths_of_hub_and_agent_lose_nothing_and_change_nothing_that_was
     assert!(failed.len() <= 3, "{failed:#?}");
     for process in &failed {
         // The last is the agent's own word for the one that it died over (docs/fence.md, 5).
-        let known = ["assignment lost", "already begun", "interrupted"];
+        let known = [
+            "assignment lost",
+            "attempt 1 was closed as failed because its assignment was lost",
+            "already begun",
+            "interrupted",
+        ];
         assert!(
             known.iter().any(|known| process.error_message.starts_with(known)),
             "{process:#?}"

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::backoff::Random;
 use super::fence::{Attempt, Lease, Verdict};
-use super::journal::{self, Record, Role};
+use super::journal::{self, Ended, Record, Role};
 use super::metrics::AttemptOutcome;
 use super::outbox::{Gone, News, Outbox, Report};
 use super::shared::Shared;
@@ -231,6 +231,15 @@ impl Lane {
             tracing::error!(%attempt, "no room for its result, which waits for the next start");
         }
         self.changed();
+    }
+
+    /// How an attempt ended here, if the journal remembers that.
+    pub async fn how_it_ended(&self, attempt: Attempt) -> Option<Ended> {
+        let known = self
+            .shared
+            .durably(move |journal| journal.state().ended(&attempt).cloned())
+            .await;
+        known.ok().flatten()
     }
 
     /// Puts the close of a process that is nowhere else here into the outbox, once it is written down that this process is never

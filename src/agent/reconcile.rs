@@ -1,44 +1,54 @@
 //! Finding what the server believes to run here and does not (docs/fence.md, 4).
 //!
 //! An assignment whose reply was lost runs on us at the server, for ever if it has no time limit. Such a process is
-//! closed as failed and never acted on: whether its time was used for something nobody can tell.
+//! closed as failed and never acted on: whether its time was used for something nobody can tell. One that the journal knows is
+//! closed as it ended.
 
-use super::fence::{Attempt, Close};
+use super::fence::{Attempt, Close, LOST, lease_length};
+use super::journal::Ended;
 use super::lane::Held;
 use super::outbox::Report;
 use crate::protocol::model::{Process, ProcessState};
 
-/// What such a process is closed with.
-pub const LOST: &str = "assignment lost";
-
 /// How far back the server is to look, in seconds since submission: as far as 32 bits reach.
 pub const ALL_OF_HISTORY: i64 = i32::MAX as i64;
 
-/// The attempts that run on us at the server and are not held here.
+/// The processes that run on us at the server and are not held here.
 ///
 /// `held` must have been taken *before* the server was asked: what ended meanwhile was held then. No assign may be
 /// under way between the two.
-pub(super) fn lost(running: &[Process], held: &Held, runtime_id: &str) -> Vec<Attempt> {
+pub(super) fn lost<'a>(
+    running: &'a [Process],
+    held: &'a Held,
+    runtime_id: &'a str,
+) -> impl Iterator<Item = &'a Process> {
     running
         .iter()
-        .filter(|process| process.state == ProcessState::Running && process.assigned_runtime_id == runtime_id)
+        .filter(move |process| {
+            process.state == ProcessState::Running && process.assigned_runtime_id == runtime_id
+        })
         .filter(|process| !held.processes.contains(&process.id))
         .filter(|process| !held.left.iter().any(|left| left.is_of(process)))
-        .map(Attempt::of)
-        .collect()
 }
 
-/// How a lost one is closed.
-pub(super) fn report(attempt: Attempt) -> Report {
-    Report {
-        attempt,
+/// How such a process is closed, by what the journal knows of its attempt: as it ended here, if it did and the server has
+/// forgotten that (its ledger came back from a backup). `None`: it was left to the time limit, which it has.
+pub(super) fn report(process: &Process, known: Option<Ended>) -> Option<Report> {
+    let close = match known {
+        Some(Ended::Successful) => Close::Successful,
+        Some(Ended::Failed(reason)) => Close::Failed(reason),
+        Some(Ended::Left(_)) if lease_length(process.spec.max_exec_time).is_some() => return None,
+        Some(Ended::Left(_) | Ended::Not) | None => Close::Failed(LOST.to_owned()),
+    };
+    Some(Report {
+        attempt: Attempt::of(process),
         attributes: Default::default(),
-        close: Close::Failed(LOST.to_owned()),
+        close,
         lease_end: None,
         not_after: None,
         attached: 0,
         journalled: true,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -78,14 +88,32 @@ mod tests {
                 Attempt::of(&running("left before", 5)),
             ],
         };
-        let ids: Vec<String> = lost(&list, &held, "us")
-            .into_iter()
-            .map(|attempt| attempt.process_id)
+        let ids: Vec<&str> = lost(&list, &held, "us")
+            .map(|process| process.id.as_str())
             .collect();
         assert_eq!(
             ids,
             ["lost", "left before"],
             "an attempt later than the one that was left is lost too"
         );
+    }
+
+    #[test]
+    fn what_the_journal_knows_is_closed_as_it_ended() {
+        let close = |limit, known| {
+            let mut process = running("p", 5);
+            process.spec.max_exec_time = limit;
+            report(&process, known).map(|report| report.close)
+        };
+        let failed = |reason: &str| Some(Close::Failed(reason.to_owned()));
+        assert_eq!(close(-1, None), failed(LOST));
+        assert_eq!(close(60, Some(Ended::Successful)), Some(Close::Successful));
+        assert_eq!(
+            close(60, Some(Ended::Failed("no answer".to_owned()))),
+            failed("no answer")
+        );
+        let left = || Some(Ended::Left("interrupted".to_owned()));
+        assert_eq!(close(60, left()), None, "its time limit ends it");
+        assert_eq!(close(-1, left()), failed(LOST), "nothing else would end it");
     }
 }

@@ -4,6 +4,9 @@ use super::Lease;
 use crate::clock::BootTime;
 use crate::device::{Effect, VerbError};
 
+/// With what an attempt is closed that runs on us at the server and never came here (4).
+pub const LOST: &str = "assignment lost";
+
 /// How an attempt ended here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {

@@ -17,7 +17,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use crash::{Interrupted, after_a_crash};
-pub use ends::{Close, Ending, Verdict, verdict};
+pub use ends::{Close, Ending, LOST, Verdict, verdict};
 pub use guard::{Action, Event, Guard, Plan, SUPERVISED, Seen, time_to_safe};
 pub use refusal::{Rejection, Rules, refusal};
 

@@ -40,6 +40,7 @@ pub use simulated::{Fault, SimulatedDisk, SimulatedStorage, SplitMix64};
 pub use state::{HISTORY, MARK_DAYS, State};
 pub use storage::{FolderStorage, Storage};
 
+use super::fence::LOST;
 use crate::device::Effect;
 use crate::protocol::Time;
 
@@ -159,6 +160,11 @@ impl fmt::Display for Refusal {
             Refusal::Distrusted(why) => write!(
                 out,
                 "{why}, so this may have been done before: look at `outpost-agent history`, then `outpost-agent journal accept`"
+            ),
+            Refusal::AlreadyBegun(mark) if mark.ended == Ended::Failed(LOST.to_owned()) => write!(
+                out,
+                "attempt {} was closed as failed because its assignment was lost, and that may take effect at any time: submit it again",
+                mark.retries.saturating_add(1),
             ),
             Refusal::AlreadyBegun(mark) => write!(
                 out,

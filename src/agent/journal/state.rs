@@ -47,7 +47,7 @@ impl State {
         match record {
             Record::Opened(opened) => self.opened = Some(opened),
             Record::Begun(begun) => self.begun(begun),
-            Record::Result(report) => self.ended(report),
+            Record::Result(report) => self.result(report),
             Record::AttributeDelivered { attempt, index } => self.attached(&attempt, index),
             Record::Delivered { attempt } => self.delivered(&attempt),
             Record::Moot { attempt, reason } => self.moot(&attempt, reason),
@@ -115,11 +115,11 @@ impl State {
         }
     }
 
-    fn ended(&mut self, report: Report) {
+    fn result(&mut self, report: Report) {
         let ended = Ended::of(&report.close);
-        if self.is_unknown(&report.attempt) {
-            // Closed without having begun here, because its assignment was lost: a close names no attempt and may arrive late,
-            // so a later one must not be running then.
+        if self.unfinished_mut(&report.attempt).is_none() && self.waiting(&report.attempt).is_none() {
+            // Closed without running here, because its assignment was lost or the server forgot how it ended: a close names no
+            // attempt and may arrive late, so a later one must not be running then.
             self.marks
                 .entry(Id::of(&report.attempt.process_id))
                 .or_insert(Mark {
@@ -245,13 +245,6 @@ impl State {
         self.history.iter_mut().rev().find(known)
     }
 
-    /// Nothing was ever said of it, as far as is remembered.
-    fn is_unknown(&mut self, attempt: &Attempt) -> bool {
-        self.unfinished_mut(attempt).is_none()
-            && self.waiting(attempt).is_none()
-            && self.past(attempt).is_none()
-    }
-
     fn unfinished_mut(&self, attempt: &Attempt) -> Option<usize> {
         self.unfinished
             .iter()
@@ -310,6 +303,12 @@ impl State {
     /// Whether a *once* verb of this process ever began here: in which attempt, and what came of it.
     pub fn begun_once(&self, process_id: &str) -> Option<&Mark> {
         self.marks.get(&Id::of(process_id))
+    }
+
+    /// How an attempt ended, as far as `history` reaches.
+    pub fn ended(&self, attempt: &Attempt) -> Option<&Ended> {
+        let known = |past: &&Past| past.refused.is_none() && past.attempt.same_as(attempt);
+        self.history.iter().rev().find(known).map(|past| &past.ended)
     }
 
     /// How many processes are remembered for [`State::begun_once`].

@@ -107,7 +107,7 @@ async fn what_was_closed_as_lost_is_not_acted_on_by_the_next_life_either() {
     let ended = bench.server.until_state(&id, Failed).await;
     assert_eq!(
         ended.error_message,
-        "already begun in attempt 1: failed: assignment lost"
+        "attempt 1 was closed as failed because its assignment was lost, and that may take effect at any time: submit it again"
     );
     assert_eq!(switched_on(&bench), 0);
 }

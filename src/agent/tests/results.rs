@@ -51,6 +51,32 @@ async fn an_assignment_whose_reply_was_lost_is_found_once_its_poll_time_has_pass
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_server_has_forgotten_the_end_of_is_closed_as_it_ended() {
+    let bench = Bench::new();
+    bench.start();
+    let done = bench.submit("lamp.toggle", &[], 3600, 3);
+    let failed = bench.submit("lamp.pulse", &["long"], 3600, 3);
+    let mut before = Vec::new();
+    for (id, state) in [(&done, Successful), (&failed, Failed)] {
+        before.push(bench.server.until_state(id, state).await);
+    }
+    assert_eq!(bench.lamp_edges(), [Level::On]);
+    // Its ledger comes back from a backup that was made while they ran.
+    for id in [&done, &failed] {
+        bench.server.change(id, |process| {
+            process.state = Running;
+            process.end_time = Time::NEVER;
+            process.error_message.clear();
+        });
+    }
+    for then in before {
+        let now = bench.server.until_state(&then.id, then.state).await;
+        assert_eq!(now.error_message, then.error_message);
+    }
+    assert_eq!(bench.lamp_edges(), [Level::On], "and nothing is done again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_left_to_the_requeue_is_not_closed_as_lost() {
     let mut bench = Bench::new();
     bench.settings.backoff_min = Duration::from_millis(50);

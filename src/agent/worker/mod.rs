@@ -295,7 +295,7 @@ impl Worker {
         }
     }
 
-    /// Closes as failed what runs on us at the server and is not held here. No assign is under way meanwhile.
+    /// Closes what runs on us at the server and is not held here. No assign is under way meanwhile.
     async fn reconcile(&mut self) -> Turn {
         let held = self.lane.held();
         let caller = self.caller().clone();
@@ -326,9 +326,13 @@ impl Worker {
         self.lane
             .forget_left(|left| running.iter().any(|process| left.is_of(process)));
         let mut all = true;
-        for attempt in reconcile::lost(&running, &held, caller.id()) {
-            tracing::warn!(%attempt, "the server believes it runs here, but its assignment was lost: closing it as failed");
-            all &= self.lane.give_up(reconcile::report(attempt)).await;
+        for process in reconcile::lost(&running, &held, caller.id()) {
+            let known = self.lane.how_it_ended(Attempt::of(process)).await;
+            if let Some(report) = reconcile::report(process, known) {
+                let (attempt, close) = (&report.attempt, &report.close);
+                tracing::warn!(%attempt, ?close, "the server believes that it runs here, but it does not: closing it");
+                all &= self.lane.give_up(report).await;
+            }
         }
         self.reconcile_at = now + if all { RECONCILE_EVERY } else { RECONCILE_AGAIN };
         if self.lost_until.is_some_and(|until| now >= until) {
