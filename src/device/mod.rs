@@ -30,6 +30,7 @@ pub mod gpio;
 pub mod hours;
 pub mod input;
 pub mod lamp;
+mod lenient;
 pub mod modbus;
 pub mod output;
 pub mod owner;

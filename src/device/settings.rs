@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
-use serde_json::{Map, Value, from_value};
+use serde_json::{Map, Value};
 
 use super::builtin::{Echo, EchoSettings, Sleep, SleepSettings};
 use super::command::{CommandDevice, CommandSettings, ShellWorker, ShellWorkerSettings};
@@ -14,6 +14,7 @@ use super::drone::{Drone, DroneSettings};
 use super::gpio::{GpioBackend, LineSpec};
 use super::input::{EdgeSink, Input, InputSettings, Inputs};
 use super::lamp::{Lamp, LampSettings};
+use super::lenient::from_value;
 use super::modbus::{Modbus, ModbusSettings};
 use super::output::{Interlocks, OutputSettings};
 use super::pwm::{PwmBackend, PwmSpec};

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::DeviceSettings;
 use super::duration::Span;
+use super::lenient::from_value;
 
 /// The table `[devices.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +66,7 @@ impl<'de> Deserialize<'de> for DeviceTable {
             if let Some(value) = own.remove(key) {
                 // Each by itself, so that an error can name it.
                 let alone = Value::Object(Map::from_iter([(key.to_owned(), value.clone())]));
-                if let Err(error) = serde_json::from_value::<Care>(alone) {
+                if let Err(error) = from_value::<Care>(alone) {
                     return Err(D::Error::custom(format!("{key}: {error}")));
                 }
                 care.insert(key.to_owned(), value);
@@ -84,7 +85,7 @@ impl<'de> Deserialize<'de> for DeviceTable {
 /// The keys of [`Care`] of a kind that may be hazardous by itself.
 fn care_for(mut given: Map<String, Value>, hazardous_kind: bool) -> Result<Care, serde_json::Error> {
     given.entry("hazardous").or_insert(Value::Bool(hazardous_kind));
-    serde_json::from_value(Value::Object(given))
+    from_value(Value::Object(given))
 }
 
 /// An error about an unknown key of the table (not of one within it), with all that are known: the kind knows only its own.
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_key_of_care_is_known() {
-        let care = serde_json::from_value::<Care>(serde_json::json!({ "no_such_key": 1 })).unwrap_err();
+        let care = from_value::<Care>(serde_json::json!({ "no_such_key": 1 })).unwrap_err();
         for key in CARE {
             assert!(care.to_string().contains(&format!("`{key}`")), "{key}: {care}");
         }

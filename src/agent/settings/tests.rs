@@ -313,6 +313,31 @@ fn keys_come_from_the_configuration_else_from_credentials_else_from_the_state_di
 }
 
 #[test]
+fn keys_of_a_device_that_are_no_texts_can_be_set_by_the_environment() {
+    let env = [
+        ("OUTPOST_AGENT__DEVICES__LAMP__HAZARDOUS", "true"),
+        ("OUTPOST_AGENT__DEVICES__LAMP__INSECURE", "true"),
+        ("OUTPOST_AGENT__DEVICES__LAMP__ACTIVE_LOW", "true"),
+        ("OUTPOST_AGENT__DEVICES__METER__KIND", "serial"),
+        ("OUTPOST_AGENT__DEVICES__METER__PORT", "/dev/ttyUSB0"),
+        ("OUTPOST_AGENT__DEVICES__METER__BAUD", "9600"),
+    ];
+    let settings = read(SHIPPED, &env).unwrap();
+    assert!(settings.devices["lamp"].care.hazardous);
+    let output = settings.devices["lamp"].settings.output().unwrap();
+    assert!(output.drive.line().unwrap().active_low);
+    let DeviceSettings::Serial(meter) = &settings.devices["meter"].settings else {
+        panic!("{:?}", settings.devices["meter"]);
+    };
+    assert_eq!(meter.port.baud, 9600);
+    let error = read(SHIPPED, &[("OUTPOST_AGENT__DEVICES__LAMP__HAZARDOUS", "yes")]).unwrap_err();
+    assert!(
+        error.contains("devices.lamp.hazardous") && error.contains("boolean"),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_environment_stands_over_the_file() {
     let env = [
         ("OUTPOST_AGENT__SERVER__URL", "https://hub.example"),
