@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::server::{Fault, Shows};
-use super::{Bench, at, spec};
+use super::{Bench, assert_failed_with, at, spec};
 use crate::clock::Clock;
 use crate::device::gpio::Level;
 use crate::protocol::Kind;
@@ -141,18 +141,11 @@ async fn a_once_verb_that_could_not_be_closed_in_time_is_not_begun_again() {
     for _ in 0..20 {
         bench.server.fault(Kind::CloseFailed, Fault::Unreachable);
     }
-    bench
-        .server
-        .until(&id, "requeued", |process| process.retries == 1)
-        .await;
+    bench.server.until_requeued(&id).await;
     bench.server.clear_faults();
     let ended = bench.server.until_state(&id, Failed).await;
     assert_eq!(bench.lamp_edges(), [Level::On, Level::Off], "one pulse, not two");
-    assert!(
-        ended.error_message.starts_with("already begun in attempt 1"),
-        "{}",
-        ended.error_message
-    );
+    assert_failed_with(&ended, "already begun in attempt 1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,10 +158,7 @@ async fn with_repeat_a_once_verb_begins_again() {
     for _ in 0..20 {
         bench.server.fault(Kind::CloseFailed, Fault::Unreachable);
     }
-    bench
-        .server
-        .until(&id, "requeued", |process| process.retries == 1)
-        .await;
+    bench.server.until_requeued(&id).await;
     bench.server.clear_faults();
     bench.server.until_state(&id, Failed).await;
     let twice = [Level::On, Level::Off, Level::On, Level::Off];

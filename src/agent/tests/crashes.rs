@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::server::Fault;
-use super::{Bench, at};
+use super::{Bench, assert_failed_with, at};
 use crate::agent::journal::Fault as DiskFault;
 use crate::clock::Clock;
 use crate::device::gpio::Level;
@@ -39,11 +39,7 @@ async fn a_once_verb_that_a_crash_cut_off_is_safe_closed_as_interrupted_and_neve
     crash(&bench, lane).await;
     bench.start();
     let ended = bench.server.until_state(&id, Failed).await;
-    assert!(
-        ended.error_message.starts_with("interrupted"),
-        "{}",
-        ended.error_message
-    );
+    assert_failed_with(&ended, "interrupted");
     assert_eq!(ended.retries, 0, "closed while it was still ours");
     assert_eq!(switched_on(&bench), 1);
     assert_eq!(bench.lamp_edges().last(), Some(&Level::Off));
@@ -58,10 +54,7 @@ async fn a_once_verb_of_a_former_life_is_refused_after_its_requeue() {
     bench.clock.sleep_until(at(2.0)).await;
     crash(&bench, lane).await;
     // Off until the lease was over and the process put back.
-    bench
-        .server
-        .until(&id, "requeued", |process| process.retries == 1)
-        .await;
+    bench.server.until_requeued(&id).await;
     bench.start();
     let ended = bench.server.until_state(&id, Failed).await;
     assert!(
@@ -99,10 +92,7 @@ async fn what_was_closed_as_lost_is_not_acted_on_by_the_next_life_either() {
     }
     crash(&bench, lane).await;
     bench.server.clear_faults();
-    bench
-        .server
-        .until(&id, "requeued", |process| process.retries == 1)
-        .await;
+    bench.server.until_requeued(&id).await;
     bench.start();
     let ended = bench.server.until_state(&id, Failed).await;
     assert_eq!(
@@ -142,11 +132,7 @@ async fn a_device_that_takes_long_to_be_safe_holds_up_its_own_work_and_nothing_e
         "not safe yet, so not closed yet"
     );
     let ended = bench.server.until_state(&id, Failed).await;
-    assert!(
-        ended.error_message.starts_with("interrupted"),
-        "{}",
-        ended.error_message
-    );
+    assert_failed_with(&ended, "interrupted");
     // In this world the device of the former life still makes itself safe, too.
     let safe = bench.odd_log().safe;
     assert_eq!(safe.len(), 2);
@@ -229,11 +215,7 @@ async fn without_a_lease_nobody_would_put_it_back_so_it_is_closed() {
     crash(&bench, lane).await;
     bench.start();
     let ended = bench.server.until_state(&id, Failed).await;
-    assert!(
-        ended.error_message.starts_with("interrupted"),
-        "{}",
-        ended.error_message
-    );
+    assert_failed_with(&ended, "interrupted");
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ use crate::device::{
     Outcome, Urgency, Verb, VerbError, owner,
 };
 use crate::protocol::PrivateKey;
-use crate::protocol::model::{ProcessSpec, Runtime, RuntimeState};
+use crate::protocol::model::{Process, ProcessSpec, ProcessState, Runtime, RuntimeState};
 use server::FakeServer;
 
 /// A lane, its server and its devices.
@@ -54,6 +54,14 @@ struct Bench {
     odd: Arc<Mutex<OddLog>>,
     /// How long the odd device takes to be made safe.
     odd_takes: Duration,
+}
+
+/// A process failed, and what is said of that begins so.
+#[track_caller]
+fn assert_failed_with(process: &Process, beginning: &str) {
+    assert_eq!(process.state, ProcessState::Failed);
+    let text = &process.error_message;
+    assert!(text.starts_with(beginning), "{text}");
 }
 
 impl Bench {

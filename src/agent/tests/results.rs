@@ -91,10 +91,7 @@ async fn an_attempt_left_to_the_requeue_is_not_closed_as_lost() {
     bench.clock.sleep_until(at(5.8)).await;
     assert_eq!(bench.odd_log().safe.len(), 1, "stopped");
     bench.server.set_runtime(&bench.key.id(), RuntimeState::Approved);
-    bench
-        .server
-        .until(&id, "requeued", |process| process.retries == 1)
-        .await;
+    bench.server.until_requeued(&id).await;
     let looked = bench.server.asked(Kind::GetHistory);
     assert!(
         looked.iter().any(|when| *when > at(5.8) && *when < at(6.0)),

@@ -291,6 +291,11 @@ impl FakeServer {
         found.map(|attribute| attribute.value.clone())
     }
 
+    /// Waits until a process was put back for the first time.
+    pub async fn until_requeued(&self, id: &str) -> Process {
+        self.until(id, "requeued", |process| process.retries == 1).await
+    }
+
     /// Waits until a process is as wanted.
     pub async fn until(&self, id: &str, what: &str, wanted: impl Fn(&Process) -> bool) -> Process {
         let mut changes = self.inner.changes.subscribe();
