@@ -109,7 +109,8 @@ impl Job {
             self.caller.clone(),
             self.attempt.clone(),
         ));
-        let (mut guard, first) = Guard::new(self.plan());
+        let plan = self.plan();
+        let (mut guard, first) = Guard::new(plan);
         let mut recording: Slot<'_, Event> = None;
         let mut bounding: Slot<'_, Event> = None;
         let mut asking: Slot<'_, Event> = None;
@@ -122,7 +123,16 @@ impl Job {
         loop {
             match action.take() {
                 Some(Action::Record { bound }) => {
-                    recording = Some(Box::pin(self.record()));
+                    let question = plan.confirm.then(|| question.clone());
+                    recording = Some(Box::pin(async move {
+                        // While the journal is on its way to the disk there is time to sign what is asked next.
+                        let sign = async {
+                            if let Some(question) = question {
+                                question.seal();
+                            }
+                        };
+                        tokio::join!(biased; self.record(), sign).0
+                    }));
                     if bound {
                         bounding = Some(Box::pin(self.bound()));
                     }

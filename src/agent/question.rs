@@ -1,22 +1,25 @@
 //! Whether the server says that an attempt is still ours. The fence asks before the verb begins and while it runs, and the
 //! verb itself may ask before a step that must not be taken for nobody (docs/fence.md, 3): one question for all of them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 
 use super::answers;
 use super::fence::{Attempt, Seen};
 use super::lane::Lane;
-use crate::client::Caller;
+use crate::client::{Caller, Sealed};
 use crate::clock::BootTime;
 use crate::device::{CONFIRM_MAX_AGE, Confirmation, Confirmed};
+use crate::protocol::model::Process;
 
 /// The question about one attempt.
 pub(super) struct Question {
     lane: Arc<Lane>,
     caller: Caller,
     attempt: Attempt,
+    /// Signed once, by whoever comes first: it is the same question every time.
+    sealed: OnceLock<Sealed<Process>>,
     /// Why the verb was told that its process is not ours any more.
     lost: Mutex<Option<String>>,
 }
@@ -27,14 +30,22 @@ impl Question {
             lane,
             caller,
             attempt,
+            sealed: OnceLock::new(),
             lost: Mutex::default(),
         }
     }
 
+    /// Signs it, so that nothing but the exchange is left to wait for when it is asked.
+    pub fn seal(&self) -> &Sealed<Process> {
+        self.sealed
+            .get_or_init(|| self.caller.seal_get_process(&self.attempt.process_id))
+    }
+
     /// Asks the server once; when that was sent, and what it says.
     pub async fn ask(&self) -> (BootTime, Seen) {
+        let sealed = self.seal();
         let sent_at = self.lane.clock.now();
-        let answer = self.caller.get_process(&self.attempt.process_id).await;
+        let answer = self.caller.ask_sealed(sealed).await;
         self.lane.shared.hear(&answer);
         let seen = answers::seen(
             answer.as_ref().map(|timed| &timed.value),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::error::ClientError;
 use super::transport::Stamps;
-use super::{Caller, Client};
+use super::{Caller, Client, Sealed};
 use crate::protocol::model::{
     Attribute, Cluster, Colony, Generator, Process, ProcessGraph, ProcessSpec, ProcessState, Runtime,
     Statistics, Version, WorkflowSpec,
@@ -193,8 +193,13 @@ impl Caller {
 
     /// One process. (Approved runtime)
     pub async fn get_process(&self, process_id: &str) -> Result<Timed<Process>, ClientError> {
+        self.ask_sealed(&self.seal_get_process(process_id)).await
+    }
+
+    /// The same question, sealed now to be asked later ([`Caller::ask_sealed`]): signing is out of the way by then.
+    pub fn seal_get_process(&self, process_id: &str) -> Sealed<Process> {
         let process_id = process_id.to_owned();
-        self.told(Request::GetProcess { process_id }).await
+        self.seal(&Request::GetProcess { process_id })
     }
 
     /// Deletes a process in any state. (Approved runtime)
@@ -315,6 +320,7 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -369,6 +375,29 @@ mod tests {
         fn server(&self) -> &str {
             "http://test"
         }
+    }
+
+    #[tokio::test]
+    async fn a_sealed_question_is_signed_once_however_often_it_is_asked() {
+        let asked = Yes::default();
+        let client = Client::new(asked.clone(), Dialect::Runtime);
+        let key = PrivateKey::from_hex(&"22".repeat(32)).unwrap();
+        let signed = Arc::new(AtomicUsize::new(0));
+        let counts = signed.clone();
+        let caller = client.with_signer(key.id(), move |text| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            key.sign(text)
+        });
+        let question = caller.seal_get_process("p");
+        assert_eq!(signed.load(Ordering::Relaxed), 1);
+        assert!(asked.0.lock().unwrap().is_empty(), "not asked yet");
+        for _ in 0..3 {
+            caller.ask_sealed(&question).await.unwrap();
+        }
+        assert_eq!(signed.load(Ordering::Relaxed), 1);
+        let process_id = "p".to_owned();
+        let wanted = (Request::GetProcess { process_id }, Duration::ZERO);
+        assert_eq!(*asked.0.lock().unwrap(), vec![wanted; 3]);
     }
 
     #[tokio::test]

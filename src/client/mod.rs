@@ -18,7 +18,9 @@ mod submission;
 mod tls;
 mod transport;
 
+use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -87,7 +89,7 @@ impl Client {
     }
 
     /// Sends one envelope once; the payload of a success.
-    async fn ask(&self, kind: Kind, body: Bytes, wait: std::time::Duration) -> Result<Success, ClientError> {
+    async fn ask(&self, kind: Kind, body: Bytes, wait: Duration) -> Result<Success, ClientError> {
         let exchange = match self.transport.exchange(body, wait).await {
             Ok(exchange) => exchange,
             Err(error) => return Err(ClientError::from_transport(self.server(), error)),
@@ -206,24 +208,45 @@ impl Caller {
     /// Signs and sends a request and reads what a success tells. An assign may be held by the server for its `timeout`; that
     /// is added to the deadline.
     async fn told<T: Told>(&self, request: Request) -> Result<Timed<T>, ClientError> {
-        let success = self.send(&request).await?;
-        self.client
-            .read(success, |payload| self.client.dialect.read(payload))
+        self.ask_sealed(&self.seal(&request)).await
     }
 
-    async fn send(&self, request: &Request) -> Result<Success, ClientError> {
+    fn seal<T>(&self, request: &Request) -> Sealed<T> {
         let kind = request.kind();
         let payload = self.client.dialect.encode_request(request);
         let envelope = Envelope::seal_by(&*self.sign, self.client.dialect.payload_type(kind), &payload);
-        let body = Bytes::from(envelope.to_bytes());
-        let wait = calls::server_may_wait(request);
-        let first = self.client.ask(kind, body.clone(), wait).await;
-        match first {
-            Err(error) if self.resend == Resend::Once && kind.may_be_resent() && error.connection_ended() => {
-                tracing::debug!(?kind, %error, "asking once more");
-                self.client.ask(kind, body, wait).await
-            }
-            answer => answer,
+        Sealed {
+            kind,
+            body: Bytes::from(envelope.to_bytes()),
+            wait: calls::server_may_wait(request),
+            tells: PhantomData,
         }
     }
+
+    /// Sends a request that was sealed before, and reads what a success tells.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ask_sealed<T: Told>(&self, sealed: &Sealed<T>) -> Result<Timed<T>, ClientError> {
+        let Sealed { kind, body, wait, .. } = sealed;
+        let once = || self.client.ask(*kind, body.clone(), *wait);
+        let answer = match once().await {
+            Err(error) if self.resend == Resend::Once && kind.may_be_resent() && error.connection_ended() => {
+                tracing::debug!(?kind, %error, "asking once more");
+                once().await
+            }
+            answer => answer,
+        };
+        self.client
+            .read(answer?, |payload| self.client.dialect.read(payload))
+    }
+}
+
+/// A request that is signed and ready to be sent, as often as it is to be asked: a signature holds no time. What a success tells
+/// is a `T`.
+pub struct Sealed<T> {
+    kind: Kind,
+    body: Bytes,
+    wait: Duration,
+    tells: PhantomData<fn() -> T>,
 }
