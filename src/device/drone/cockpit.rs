@@ -330,7 +330,6 @@ impl Cockpit {
             }
         };
         let fix = vehicle.fix(now);
-        let home = vehicle.home();
         let phase = self.flight.as_ref().map(Flight::phase);
         let stage = match (&self.flight, phase) {
             (None, _) => Stage::None,
@@ -346,7 +345,7 @@ impl Cockpit {
             view.position = fix.map(|fix| fix.position);
             view.altitude = fix.map(|fix| fix.altitude);
             view.speed = fix.map(|fix| fix.speed);
-            view.from_home = fix.zip(home).map(|(fix, home)| home.at.distance(fix.position));
+            view.from_home = vehicle.from_home(now);
             view.battery = vehicle.battery();
             view.satellites = vehicle.gps(now).and_then(|(_, satellites)| satellites);
             view.phase = phase.map(|phase| phase.to_string());
