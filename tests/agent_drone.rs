@@ -292,6 +292,7 @@ async fn what_happens_when() {
     scenes.spawn(the_server_is_lost());
     scenes.spawn(its_battery_is_low());
     scenes.spawn(both_ends_sign());
+    scenes.spawn(its_cable_is_pulled());
     while let Some(scene) = scenes.join_next().await {
         scene.unwrap();
     }
@@ -390,6 +391,34 @@ async fn both_ends_sign() {
         String::from_utf8_lossy(&flown.stderr)
     );
     assert_eq!(dock.home().await.take_offs.len(), 1);
+}
+
+/// That is told once, with what to do, and once more when it is back.
+async fn its_cable_is_pulled() {
+    let dock = Dock::new().await;
+    let agent = dock.agent().await;
+    let opened = "link to the autopilot opened";
+    let before = agent.logged(opened).await.len();
+    dock.vehicle
+        .with(|simulation| simulation.unplug(Duration::from_secs(5)));
+    let since = || agent.log().split_off(before);
+    until(
+        || async { since().contains(opened).then_some(()) },
+        || format!("it is never opened again:\n{}", since()),
+    )
+    .await;
+    let log = since();
+    let lines = |level: &str| -> Vec<&str> { log.lines().filter(|line| line.contains(level)).collect() };
+    let [lost] = lines(" WARN ")[..] else {
+        panic!("{log}")
+    };
+    for told in ["device=\"dock\"", "unplugged", "as soon as it is back"] {
+        assert!(lost.contains(told), "{lost}");
+    }
+    let [back] = lines(" INFO ")[..] else {
+        panic!("{log}")
+    };
+    assert!(back.contains("device=\"dock\""), "{back}");
 }
 
 /// Whoever has no TLS to a server elsewhere is told before anything flies, and what to do.

@@ -245,6 +245,27 @@ async fn a_cable_that_comes_off_leaves_it_to_its_own_failsafe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_it_was_landed_elsewhere_the_next_flight_is_refused_at_once() {
+    let rig = Rig::new("");
+    let flight = rig.run(dispatch(), rig.context("p1", LEASE));
+    let land = async {
+        let far = |truth: &Truth| truth.airborne() && truth.farthest > 45.0;
+        assert!(rig.vehicle.until(5 * MINUTE, far).await);
+        let call = Call::new("land");
+        rig.drone.perform(call, rig.context("p2", MINUTE)).await.unwrap();
+    };
+    let (flown, ()) = tokio::join!(flight, land);
+    assert!(failure(flown).contains("told to land"));
+    assert!(is_home(&rig.vehicle.truth()), "it is down");
+    tokio::time::sleep(MINUTE).await;
+    let asked = rig.vehicle.now();
+    let refused = failure(rig.run(dispatch(), rig.context("p3", LEASE)).await);
+    assert!(refused.contains("set home here"), "{refused}");
+    let waited = rig.vehicle.now() - asked;
+    assert!(waited < Duration::from_secs(15), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pilot_who_takes_over_has_it() {
     let rig = Rig::new("");
     let flight = rig.run(dispatch(), rig.context("p1", LEASE));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::flight::{Acquaintance, Act, End, Flight, Order, Phase, Record, Vehicle};
-use super::link::{Event, Link};
+use super::link::{Event, Link, LinkError};
 use super::note::Note;
 use super::panel::{Panel, Stage};
 use super::settings::{DroneSettings, OnLostServer};
@@ -51,6 +51,8 @@ pub(super) struct Cockpit {
     began: BootTime,
     /// It was told that the server is lost.
     lost_told: bool,
+    /// It was logged that nobody is at the other end of the link.
+    absence_told: bool,
     /// So many orders of the panel were passed on.
     orders: u64,
     obeyed: bool,
@@ -93,6 +95,7 @@ impl Cockpit {
             panel,
             began: now,
             lost_told: false,
+            absence_told: false,
             orders: 0,
             obeyed: false,
             look: now,
@@ -189,14 +192,26 @@ impl Cockpit {
     fn on(&mut self, event: Event) {
         let now = self.clock.now();
         match event {
-            Event::Opened => tracing::info!(device = self.device, port = %self.link.address(), "port opened"),
-            Event::Lost(why) => tracing::warn!(device = self.device, %why, "port lost"),
+            Event::Opened => {
+                self.absence_told = false;
+                tracing::info!(device = self.device, port = %self.link.address(), "link to the autopilot opened");
+            }
+            Event::Lost(why) => self.on_lost(&why),
             Event::Frame(frame) => {
                 self.vehicle.hear(&frame, now);
                 if let Some(flight) = &mut self.flight {
                     flight.hear(&self.vehicle, &frame, now);
                 }
             }
+        }
+    }
+
+    /// That nobody is there is told once, until it is open again; whatever else keeps it from opening needs another remedy.
+    fn on_lost(&mut self, why: &LinkError) {
+        if why.is_absence() && std::mem::replace(&mut self.absence_told, true) {
+            tracing::debug!(device = self.device, %why, "still no link to the autopilot");
+        } else {
+            tracing::warn!(device = self.device, %why, "no link to the autopilot; trying on");
         }
     }
 
@@ -315,7 +330,6 @@ impl Cockpit {
             }
         };
         let fix = vehicle.fix(now);
-        let home = vehicle.home();
         let phase = self.flight.as_ref().map(Flight::phase);
         let stage = match (&self.flight, phase) {
             (None, _) => Stage::None,
@@ -331,7 +345,7 @@ impl Cockpit {
             view.position = fix.map(|fix| fix.position);
             view.altitude = fix.map(|fix| fix.altitude);
             view.speed = fix.map(|fix| fix.speed);
-            view.from_home = fix.zip(home).map(|(fix, home)| home.at.distance(fix.position));
+            view.from_home = vehicle.from_home(now);
             view.battery = vehicle.battery();
             view.satellites = vehicle.gps(now).and_then(|(_, satellites)| satellites);
             view.phase = phase.map(|phase| phase.to_string());

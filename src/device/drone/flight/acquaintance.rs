@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const SELDOM: Duration = Duration::from_secs(60);
 /// Home moves when ArduPilot arms; it is asked for anew this often.
 const HOME_AGAIN: Duration = Duration::from_secs(30);
+/// Where it stands elsewhere no flight begins until home is set there; whoever waits for a refusal waits for this.
+const HOME_MOVED: Duration = Duration::from_secs(5);
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +49,7 @@ impl Wish {
     fn content(&self, vehicle: &Vehicle, now: BootTime) -> bool {
         let old = match (self.interval, self.message) {
             (Some(_), _) => STOPPED,
+            (None, MSG_HOME_POSITION) if !vehicle.armed() && vehicle.elsewhere(now).is_some() => HOME_MOVED,
             (None, MSG_HOME_POSITION) => HOME_AGAIN,
             (None, _) => return vehicle.heard_at(self.message).is_some(),
         };
@@ -132,6 +135,7 @@ impl Acquaintance {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::geo::Position;
     use super::super::super::wire::{Frame, Heard, Node};
     use super::*;
 
@@ -139,16 +143,20 @@ mod tests {
         system: 1,
         component: 1,
     };
+    const US: Node = Node {
+        system: 255,
+        component: 191,
+    };
 
     fn hear(vehicle: &mut Vehicle, heard: Heard, now: BootTime) {
         vehicle.hear(&Frame { from: THEM, heard }, now);
     }
 
-    fn beat(vehicle: &mut Vehicle, now: BootTime) {
+    fn beat(vehicle: &mut Vehicle, base_mode: u8, now: BootTime) {
         let heard = Heard::Heartbeat {
             autopilot: 3,
             vehicle: 2,
-            base_mode: 1,
+            base_mode,
             custom_mode: 0,
             system_status: 3,
         };
@@ -164,20 +172,14 @@ mod tests {
 
     #[test]
     fn what_does_not_come_is_asked_for_politely_and_ever_less_often() {
-        let mut vehicle = Vehicle::new(
-            THEM,
-            Node {
-                system: 255,
-                component: 191,
-            },
-        );
+        let mut vehicle = Vehicle::new(THEM, US);
         let mut acquaintance = Acquaintance::default();
         let at = |millis: u64| BootTime::from_nanos(millis * 1_000_000);
         assert_eq!(acquaintance.tick(&vehicle, at(0)), None, "nobody is there");
         let mut questions: Vec<(u64, (u16, u32))> = Vec::new();
         for millis in (0..600_000).step_by(100) {
             if millis % 1000 == 0 {
-                beat(&mut vehicle, at(millis));
+                beat(&mut vehicle, 1, at(millis));
                 hear(
                     &mut vehicle,
                     Heard::MissionCurrent { seq: 0, state: 0 },
@@ -203,18 +205,12 @@ mod tests {
 
     #[test]
     fn a_stream_that_stops_is_asked_for_again() {
-        let mut vehicle = Vehicle::new(
-            THEM,
-            Node {
-                system: 255,
-                component: 191,
-            },
-        );
+        let mut vehicle = Vehicle::new(THEM, US);
         let mut acquaintance = Acquaintance::default();
         let at = |second: u64| BootTime::from_nanos(second * 1_000_000_000);
         let mut questions = Vec::new();
         for second in 0..40 {
-            beat(&mut vehicle, at(second));
+            beat(&mut vehicle, 1, at(second));
             // A reboot at second 20: the stream is gone until it is asked for.
             if second < 20 {
                 hear(
@@ -231,5 +227,45 @@ mod tests {
         }
         let of = |message| questions.iter().find(|one| one.1 == message).map(|one| one.0);
         assert!((24..30).contains(&of(42).unwrap()), "{questions:?}");
+    }
+
+    #[test]
+    fn home_is_asked_for_more_often_where_it_stands_elsewhere() {
+        let home = Position::new(47.3977, 8.5456).unwrap();
+        let at = |second: u64| BootTime::from_nanos(second * 1_000_000_000);
+        for (away, base_mode, questions) in [(0.0, 1, 4..6), (200.0, 1, 20..27), (200.0, 129, 4..6)] {
+            let mut vehicle = Vehicle::new(THEM, US);
+            let mut acquaintance = Acquaintance::default();
+            let mut asked_for_home = 0;
+            for second in 0..130 {
+                beat(&mut vehicle, base_mode, at(second));
+                let position = Heard::GlobalPosition {
+                    at: home.offset(away, 0.0),
+                    altitude_msl: 488.0,
+                    altitude: 0.0,
+                    north: 0.0,
+                    east: 0.0,
+                    down: 0.0,
+                };
+                hear(&mut vehicle, position, at(second));
+                let said = acquaintance.tick(&vehicle, at(second));
+                if said.is_some_and(|said| asked(&said).1 == MSG_HOME_POSITION) {
+                    asked_for_home += 1;
+                    let altitude_msl = 488.0;
+                    hear(
+                        &mut vehicle,
+                        Heard::HomePosition {
+                            at: home,
+                            altitude_msl,
+                        },
+                        at(second),
+                    );
+                }
+            }
+            assert!(
+                questions.contains(&asked_for_home),
+                "{away} {base_mode}: {asked_for_home}"
+            );
+        }
     }
 }

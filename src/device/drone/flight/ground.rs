@@ -66,11 +66,16 @@ impl SettingMode {
 pub(super) struct Checking {
     /// RUN_PREARM_CHECKS, and when it was last begun. An autopilot that does not have it says so.
     prearm: Option<(BootTime, Command)>,
+    /// Since when it knows for sure where it is.
+    located: Option<BootTime>,
 }
 
 impl Checking {
     pub(super) fn new() -> Self {
-        Checking { prearm: None }
+        Checking {
+            prearm: None,
+            located: None,
+        }
     }
 
     pub(super) fn hear(&mut self, heard: &Heard, us: Node, now: BootTime) {
@@ -240,8 +245,17 @@ impl Flight {
         let fresh = self.since + FRESH;
         let told = vehicle.prearm().is_some_and(|(at, _)| at >= fresh);
         let mut checks = preflight::identity(vehicle, now);
-        checks.extend(preflight::conditions(setup, self.end, vehicle, now));
-        checks.push(preflight::prearm(vehicle, self.since, fresh));
+        let own = preflight::prearm(vehicle, self.since, fresh);
+        checking.located =
+            preflight::located(setup, &own, vehicle, now).then(|| checking.located.unwrap_or(now));
+        checks.extend(preflight::conditions(
+            setup,
+            self.end,
+            vehicle,
+            checking.located,
+            now,
+        ));
+        checks.push(own);
         let verdict = preflight::verdict(&checks);
         if let Some((_, command)) = &mut checking.prearm {
             // Whatever it answers: the words and the bit that follow are what counts.

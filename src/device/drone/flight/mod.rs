@@ -153,15 +153,25 @@ impl Flight {
     }
 
     fn new(setup: Setup, dry: bool, now: BootTime) -> Self {
-        let latest = now + setup.drone.max_time;
+        let base = Flight::begun(setup.process.clone(), &setup.drone, Stage::Connecting, now);
         Flight {
-            process: setup.process.clone(),
             dry,
-            performance: setup.drone.performance,
-            reserve: setup.drone.battery_reserve,
-            end: setup.end.map_or(latest, |end| end.min(latest)),
-            stage: Stage::Connecting,
+            end: setup.end.map_or(base.end, |end| end.min(base.end)),
             setup: Some(setup),
+            ..base
+        }
+    }
+
+    /// What every flight begins with; nobody's plan, and nothing in the vehicle.
+    fn begun(process: String, drone: &DroneSettings, stage: Stage, now: BootTime) -> Self {
+        Flight {
+            process,
+            setup: None,
+            dry: false,
+            performance: drone.performance,
+            reserve: drone.battery_reserve,
+            end: now + drone.max_time,
+            stage,
             since: now,
             out: VecDeque::new(),
             order: None,
@@ -183,28 +193,13 @@ impl Flight {
     /// record, mission and mode say that it is ours. It ends with [`End::NotFlown`], [`End::Returned`] or
     /// [`End::HandsOff`].
     pub fn resume(record: Record, drone: &DroneSettings, now: BootTime) -> Self {
+        let (process, fingerprint) = (record.process.clone(), record.mission);
+        let stage = Stage::Resuming(Resuming::new(record));
         Flight {
-            process: record.process.clone(),
-            setup: None,
-            dry: false,
-            performance: drone.performance,
-            reserve: drone.battery_reserve,
-            end: now + drone.max_time,
-            fingerprint: record.mission,
-            stage: Stage::Resuming(Resuming::new(record)),
-            since: now,
-            out: VecDeque::new(),
-            order: None,
-            confirmed: None,
-            recorded: false,
-            progress: Progress::new(now),
-            log: Log::default(),
-            mission: Vec::new(),
-            estimate: None,
+            fingerprint,
             to_clear: vec![ListKind::Mission],
             arm_sent: Some(now),
-            start_sent: None,
-            wake: now,
+            ..Flight::begun(process, drone, stage, now)
         }
     }
 

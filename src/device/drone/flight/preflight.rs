@@ -2,14 +2,13 @@
 //! and what to do.
 
 use super::super::plan::Estimate;
+use super::super::wire::number::MSG_HOME_POSITION;
 use super::Setup;
 use super::modes::Family;
 use super::vehicle::{Vehicle, breach_name};
 use crate::clock::BootTime;
 use crate::device::duration::format_duration;
 
-/// Home and the vehicle are at most so far apart before a flight, in metres.
-const AT_HOME: f64 = 30.0;
 /// So many of the limits that a plan breaks are told one by one.
 const MOST_ERRORS: usize = 4;
 
@@ -104,10 +103,21 @@ pub(super) fn identity(vehicle: &Vehicle, now: BootTime) -> Vec<Check> {
     checks
 }
 
-/// Everything that depends on where it stands and what it measures.
-pub(super) fn conditions(setup: &Setup, end: BootTime, vehicle: &Vehicle, now: BootTime) -> Vec<Check> {
+/// Whether it knows for sure where it is: by its GPS, and by its own checks ([`prearm`]).
+pub(super) fn located(setup: &Setup, own: &Check, vehicle: &Vehicle, now: BootTime) -> bool {
+    own.standing == Standing::Passed && gps(setup, vehicle, now).standing == Standing::Passed
+}
+
+/// Everything that depends on where it stands and what it measures; it is [`located`] since then.
+pub(super) fn conditions(
+    setup: &Setup,
+    end: BootTime,
+    vehicle: &Vehicle,
+    located: Option<BootTime>,
+    now: BootTime,
+) -> Vec<Check> {
     let mut checks = vec![gps(setup, vehicle, now)];
-    checks.extend(home(setup, end, vehicle, now));
+    checks.extend(home(setup, end, vehicle, located, now));
     if let Some((_, kind)) = vehicle.breach() {
         let text = format!("its fence is breached where it stands, {}", breach_name(kind));
         checks.push(Check::new(false, Standing::Waits, text));
@@ -134,21 +144,31 @@ fn gps(setup: &Setup, vehicle: &Vehicle, now: BootTime) -> Check {
     Check::new(passed, Standing::Waits, text)
 }
 
-fn home(setup: &Setup, end: BootTime, vehicle: &Vehicle, now: BootTime) -> Vec<Check> {
+fn home(
+    setup: &Setup,
+    end: BootTime,
+    vehicle: &Vehicle,
+    located: Option<BootTime>,
+    now: BootTime,
+) -> Vec<Check> {
     let waits = |text: &str| vec![Check::new(false, Standing::Waits, text.to_owned())];
     let Some(home) = vehicle.home() else {
         return waits("its home is not known");
     };
-    let Some(fix) = vehicle.fix(now) else {
+    if vehicle.fix(now).is_none() {
         return waits("its position is not known");
-    };
-    let away = home.at.distance(fix.position);
-    if away > AT_HOME {
+    }
+    if let Some(away) = vehicle.elsewhere(now) {
         let text = format!(
             "its home {} is {away:.0} m from where it stands; set home here",
             home.at
         );
-        return vec![Check::new(false, Standing::Waits, text)];
+        // ArduPilot sets home once, when it knows where it is, and then only as it is armed; PX4 moves it along on the ground.
+        let told = vehicle.heard_at(MSG_HOME_POSITION);
+        let stays =
+            vehicle.family() == Some(Family::ArduPilot) && located.is_some_and(|since| told > Some(since));
+        let standing = if stays { Standing::Failed } else { Standing::Waits };
+        return vec![Check::new(false, standing, text)];
     }
     let mut checks = vec![Check::new(true, Standing::Waits, format!("home {}", home.at))];
     if let Err(errors) = setup.plan.check(home.at, &setup.drone.limits) {

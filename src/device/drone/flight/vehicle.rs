@@ -34,6 +34,8 @@ const MOST_TEXTS: usize = 24;
 const LONGEST_TEXT: usize = 200;
 /// Lower than this above home, it may stand on the ground.
 const NEAR_THE_GROUND: f64 = 4.0;
+/// Home and the vehicle are at most so far apart before a flight, in metres.
+const AT_HOME: f64 = 30.0;
 /// Heights that are looked at to tell a landing from a fall or from a reboot, which sets the height to zero.
 const HEIGHTS: usize = 6;
 
@@ -228,8 +230,8 @@ impl Vehicle {
             }
             Heard::MissionItemReached { seq } => self.reached = Some((now, *seq)),
             Heard::HomePosition { at, altitude_msl } => {
-                self.watch(MSG_HOME_POSITION, now);
                 if let Some(at) = real(*at).filter(|_| altitude_msl.is_finite()) {
+                    self.watch(MSG_HOME_POSITION, now);
                     self.home = Some(Home {
                         at,
                         altitude_msl: *altitude_msl,
@@ -480,6 +482,17 @@ impl Vehicle {
     /// Where it returns to.
     pub fn home(&self) -> Option<Home> {
         self.home
+    }
+
+    /// Metres from where it returns to, while it tells where it is.
+    pub fn from_home(&self, now: BootTime) -> Option<f64> {
+        let (fix, home) = (self.fix(now)?, self.home?);
+        Some(home.at.distance(fix.position))
+    }
+
+    /// The same, where that is too far for a flight to begin.
+    pub fn elsewhere(&self, now: BootTime) -> Option<f64> {
+        self.from_home(now).filter(|away| *away > AT_HOME)
     }
 
     /// Its firmware as `4.7.0`.

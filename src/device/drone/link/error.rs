@@ -40,7 +40,9 @@ pub enum LinkError {
         waited: Duration,
     },
     /// The other side hung up, or the network failed.
-    #[error("{address} was closed ({cause}): it is opened again")]
+    #[error(
+        "{address} was closed ({cause}): it is opened again as soon as somebody is there; is the simulator or router running?"
+    )]
     Closed {
         /// The address.
         address: String,
@@ -66,6 +68,16 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// Whether it says that nobody is at the other end: a port that goes says so, and then each attempt to open it, in other words.
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            LinkError::Serial(SerialError::Unplugged { .. } | SerialError::Missing { .. })
+                | LinkError::Closed { .. }
+                | LinkError::Unreachable { .. }
+        )
+    }
+
     pub(super) fn connecting(address: &Address, cause: &io::Error) -> Self {
         LinkError::Unreachable {
             address: address.to_string(),

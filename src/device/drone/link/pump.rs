@@ -41,7 +41,7 @@ const READ: usize = 2048;
 /// Pause after a timestamp could not be kept.
 const KEEP_AGAIN: Duration = Duration::from_secs(30);
 
-/// What happens on a link.
+/// What happens on a link. It is logged by whoever pumps, who knows which device it is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The port is open; what was heard before is of another time.
@@ -336,7 +336,6 @@ impl Link {
         self.last_write = now;
         self.next_heartbeat = now;
         self.statistics.openings += 1;
-        tracing::info!(port = %self.address, "link to the autopilot opened");
         Event::Opened
     }
 
@@ -345,7 +344,6 @@ impl Link {
         if self.problem.as_ref() == Some(&cause) {
             return None;
         }
-        tracing::warn!(%cause, "link to the autopilot does not open; trying on");
         self.problem = Some(cause.clone());
         Some(Event::Lost(cause))
     }
@@ -354,7 +352,6 @@ impl Link {
         self.port = None;
         self.next_attempt = self.clock.now() + self.backoff.pause();
         self.statistics.dropped_frames += self.outgoing.clear() as u64;
-        tracing::warn!(%cause, "link to the autopilot lost");
         self.problem = Some(cause.clone());
         Event::Lost(cause)
     }

@@ -42,16 +42,16 @@ impl Plan {
             let number = index + 1;
             let to = match step {
                 Step::Takeoff { altitude } => {
-                    errors.extend(check_altitude(number, *altitude, limits).err());
+                    errors.extend(altitude_error(number, *altitude, limits));
                     continue;
                 }
                 Step::Waypoint { at, altitude, hold } => {
-                    errors.extend(check_altitude(number, *altitude, limits).err());
-                    errors.extend(check_hold(number, *hold).err());
+                    errors.extend(altitude_error(number, *altitude, limits));
+                    errors.extend(hold_error(number, *hold));
                     *at
                 }
                 Step::Speed { speed } => {
-                    errors.extend(check_speed(number, *speed, limits).err());
+                    errors.extend(speed_error(number, *speed, limits));
                     continue;
                 }
                 Step::Return => home,
@@ -60,81 +60,67 @@ impl Plan {
                     None => continue,
                 },
             };
-            let leg = check_leg(number, home, from, to, limits);
-            from = leg.is_ok().then_some(to);
-            errors.extend(leg.err());
+            let error = leg_error(number, home, from, to, limits);
+            from = error.is_none().then_some(to);
+            errors.extend(error);
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }
 
-fn check_hold(step: usize, hold: Duration) -> Result<(), PlanError> {
-    if hold <= LONGEST_HOLD {
-        return Ok(());
-    }
-    Err(PlanError::Hold {
-        step,
-        seconds: hold.as_secs(),
-        most: LONGEST_HOLD.as_secs(),
-    })
+fn hold_error(step: usize, hold: Duration) -> Option<PlanError> {
+    let (seconds, most) = (hold.as_secs(), LONGEST_HOLD.as_secs());
+    (hold > LONGEST_HOLD).then_some(PlanError::Hold { step, seconds, most })
 }
 
-fn check_speed(step: usize, speed: f64, limits: &Limits) -> Result<(), PlanError> {
-    if (LEAST_SPEED..=limits.max_speed).contains(&speed) {
-        return Ok(());
-    }
-    Err(PlanError::Speed {
+fn speed_error(step: usize, speed: f64, limits: &Limits) -> Option<PlanError> {
+    let (least, most) = (LEAST_SPEED, limits.max_speed);
+    let kept = (least..=most).contains(&speed);
+    (!kept).then_some(PlanError::Speed {
         step,
         speed,
-        least: LEAST_SPEED,
-        most: limits.max_speed,
+        least,
+        most,
     })
 }
 
-fn check_altitude(step: usize, altitude: f64, limits: &Limits) -> Result<(), PlanError> {
-    if (LEAST_ALTITUDE..=limits.max_altitude).contains(&altitude) {
-        return Ok(());
-    }
-    Err(PlanError::Altitude {
+fn altitude_error(step: usize, altitude: f64, limits: &Limits) -> Option<PlanError> {
+    let (least, most) = (LEAST_ALTITUDE, limits.max_altitude);
+    let kept = (least..=most).contains(&altitude);
+    (!kept).then_some(PlanError::Altitude {
         step,
         altitude,
-        least: LEAST_ALTITUDE,
-        most: limits.max_altitude,
+        least,
+        most,
     })
 }
 
 /// A circle around home is convex: where both ends of a leg are within, all of it is.
-fn check_leg(
+fn leg_error(
     step: usize,
     home: Position,
     from: Option<Position>,
     to: Position,
     limits: &Limits,
-) -> Result<(), PlanError> {
+) -> Option<PlanError> {
+    let (at, most) = (to, limits.max_distance);
     let distance = home.distance(to);
-    if !(0.0..=limits.max_distance).contains(&distance) {
-        return Err(PlanError::Distance {
+    if !(0.0..=most).contains(&distance) {
+        return Some(PlanError::Distance {
             step,
-            at: to,
+            at,
             home,
             distance,
-            most: limits.max_distance,
+            most,
         });
     }
-    let Some(fence) = &limits.fence else {
-        return Ok(());
-    };
+    let fence = limits.fence.as_ref()?;
     if !fence.contains(to) {
-        return Err(PlanError::Outside { step, at: to });
+        return Some(PlanError::Outside { step, at });
     }
-    let Some(from) = from else {
-        return Ok(());
-    };
+    let from = from?;
     if !fence.contains_leg(from, to) {
-        return Err(PlanError::Leg { step, from, to });
+        return Some(PlanError::Leg { step, from, to });
     }
-    if !fence.contains_triangle(home, from, to) {
-        return Err(PlanError::WayHome { step, to });
-    }
-    Ok(())
+    (!fence.contains_triangle(home, from, to)).then_some(PlanError::WayHome { step, to })
 }

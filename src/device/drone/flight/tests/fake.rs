@@ -75,6 +75,8 @@ pub enum Quirk {
     ModeStuck,
     /// Its home is far away.
     HomeFar,
+    /// Tells where home is in its first moment only.
+    HomeUntold,
     /// Does nothing at its fence.
     FenceIgnored,
     /// No GPS fix.
@@ -556,7 +558,7 @@ impl Fake {
                 kind: if self.breached { 3 } else { 0 },
             },
         ]);
-        if millis.is_multiple_of(5_000) {
+        if millis.is_multiple_of(5_000) && (millis == 0 || !self.has(Quirk::HomeUntold)) {
             self.out.push(Heard::HomePosition {
                 at: HOME.offset(away, 0.0),
                 altitude_msl: 488.0,

@@ -99,6 +99,44 @@ fn what_is_not_fit_to_fly_is_refused_with_its_reason() {
 }
 
 #[test]
+fn another_home_is_waited_for_only_while_it_may_still_be_set() {
+    use Quirk::{HomeFar, HomeUntold, NoFix, PrearmBad};
+    let case = |quirks: &[Quirk], px4| {
+        let mut case = Case::new();
+        case.fake = Fake::new(px4);
+        case.fake.quirks.extend(quirks);
+        case
+    };
+    let rows: [(&[Quirk], bool, std::ops::Range<u64>); 5] = [
+        (&[HomeFar], false, 1_500..8_000),
+        // It may know where it is only later, and set home there; what was told before is old; PX4's home comes along.
+        (&[HomeFar, NoFix], false, 45_000..45_200),
+        (&[HomeFar, PrearmBad], false, 45_000..45_200),
+        (&[HomeFar, HomeUntold], false, 45_000..45_200),
+        (&[HomeFar], true, 45_000..45_200),
+    ];
+    for (quirks, px4, span) in rows {
+        let run = run(case(quirks, px4));
+        assert!(
+            run.why().contains("is 200 m from where it stands"),
+            "{}",
+            run.why()
+        );
+        let began = run.phases.iter().find(|one| one.1 == Phase::Checking).unwrap().0;
+        let waited = run.millis - began;
+        assert!(span.contains(&waited), "{quirks:?} {px4}: {waited}");
+    }
+    for (quirks, px4) in [(&[HomeFar, NoFix][..], false), (&[HomeFar], true)] {
+        let mut case = case(quirks, px4);
+        for quirk in quirks {
+            case.events.push((Phase::Checking, 30_000, Event::Mended(*quirk)));
+        }
+        let run = run(case);
+        assert!(matches!(run.end, End::Flown(_)), "{px4}: {}", run.why());
+    }
+}
+
+#[test]
 fn where_signatures_are_the_reason_they_are_named() {
     not_flown(&[
         (

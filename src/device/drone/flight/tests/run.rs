@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::modes::Mode;
 use super::super::*;
-use super::fake::{Fake, HOME, THEM, US};
+use super::fake::{Fake, HOME, Quirk, THEM, US};
 use crate::device::drone::geo::{Polygon, Position};
 use crate::device::drone::link::Address;
 use crate::device::drone::plan::{Limits, Plan, Step};
@@ -88,6 +88,7 @@ pub enum Event {
     Rival,
     Order(Order),
     Again,
+    Mended(Quirk),
 }
 
 /// A flight to be run.
@@ -356,6 +357,7 @@ pub fn run(case: Case) -> Run {
                     }
                     flight.order(order);
                 }
+                Event::Mended(quirk) => _ = fake.quirks.remove(&quirk),
                 Event::Again => fake.set_mode(super::fake::AUTO),
             }
         }
