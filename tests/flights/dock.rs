@@ -23,14 +23,14 @@ use outpost::protocol::model::Runtime;
 use outpost::vehicle::{Config, Event, Faults, Simulation, Truth};
 
 use super::broken::{Broken, Watched};
-use super::clock::{Moment, SimulatedClock, WorldTime};
-use super::dice::Dice;
 use super::heartbeats::Heartbeats;
-use super::idle::Idle;
-use super::net::{SimulatedTransport, Wire};
 use super::pipe::Cable;
 use super::plan::{DockPlan, MAX_ALTITUDE, MAX_DISTANCE};
 use super::stage::Stage;
+use crate::simulated::clock::{Moment, SimulatedClock, WorldTime};
+use crate::simulated::dice::Dice;
+use crate::simulated::idle::Idle;
+use crate::simulated::net::{SimulatedTransport, Wire};
 
 /// The type of every dock's runtime.
 pub const DOCK: &str = "dock";

@@ -21,10 +21,10 @@ use outpost::hub::ledger::{MemoryStore, View};
 use outpost::protocol::model::ProcessState;
 use outpost::vehicle::{Act, Cause, Event, Family, Mode, Trouble, Truth};
 
-use super::clock::{Moment, SimulatedClock};
 use super::met::{self, Met};
 use super::plan::{MAX_ALTITUDE, MAX_DISTANCE, Plan, SHORT_LEASE, Work};
 use super::stage::Began;
+use crate::simulated::clock::{Moment, SimulatedClock};
 
 /// How old a confirmation may be by which it is armed or started (docs/fence.md, 3), and what a step of the world adds.
 const CONFIRMED: Duration = Duration::from_millis(1150);

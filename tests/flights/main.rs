@@ -2,7 +2,7 @@
 //! real time (docs/fence.md, 8; docs/drone.md).
 //!
 //! Agents, devices and hub are the real code; the vehicle shares none with them, and what really happened is asked of it. The
-//! world is made of the same pieces as that of tests/simulation. `scripts/flights` flies many seeds, and shows one.
+//! world is made of the same pieces as that of tests/simulation (tests/simulated). `scripts/flights` flies many seeds, and shows one.
 #![cfg(all(feature = "agent", feature = "hub", feature = "cli"))]
 #![allow(
     clippy::unwrap_used,
@@ -14,26 +14,14 @@
 
 mod broken;
 mod campaign;
-#[allow(dead_code, reason = "of the simulation, which uses more of it")]
-#[path = "../simulation/clock.rs"]
-mod clock;
-#[allow(dead_code, reason = "of the simulation, which uses more of it")]
-#[path = "../simulation/dice.rs"]
-mod dice;
 mod dock;
 mod heartbeats;
-#[allow(dead_code, reason = "of the simulation, which uses more of it")]
-#[path = "../simulation/hub.rs"]
-mod hub;
-#[path = "../simulation/idle.rs"]
-mod idle;
 mod judge;
 mod met;
-#[allow(dead_code, reason = "of the simulation, which uses more of it")]
-#[path = "../simulation/net.rs"]
-mod net;
 mod pipe;
 mod plan;
+#[path = "../simulated/mod.rs"]
+mod simulated;
 mod stage;
 mod world;
 

@@ -22,12 +22,12 @@ use outpost::protocol::control::control_of;
 use outpost::protocol::dialect::Dialect;
 use outpost::protocol::model::Runtime;
 
-use super::clock::{SimulatedClock, WorldTime};
-use super::dice::Dice;
 use super::fence::Broken;
-use super::idle::Idle;
-use super::net::{SimulatedTransport, Wire};
 use super::scene::{Output, Scene, Watched};
+use crate::simulated::clock::{SimulatedClock, WorldTime};
+use crate::simulated::dice::Dice;
+use crate::simulated::idle::Idle;
+use crate::simulated::net::{SimulatedTransport, Wire};
 
 /// The line of every machine's lamp.
 pub const LAMP: &str = "GPIO17";

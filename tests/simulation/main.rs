@@ -13,15 +13,12 @@
 )]
 
 mod campaign;
-mod clock;
-mod dice;
 mod fence;
-mod hub;
-mod idle;
 mod machine;
-mod net;
 mod plan;
 mod scene;
+#[path = "../simulated/mod.rs"]
+mod simulated;
 mod witness;
 mod world;
 

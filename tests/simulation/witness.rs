@@ -18,9 +18,9 @@ use outpost::device::gpio::Level;
 use outpost::hub::ledger::{MemoryStore, Record, View};
 use outpost::protocol::model::ProcessState;
 
-use super::clock::Moment;
 use super::machine::VALVE;
 use super::scene::{Cause, End, Output, Performance, Seen};
+use crate::simulated::clock::Moment;
 
 /// The one function that only reads.
 const READS: &str = "lamp.state";

@@ -13,14 +13,14 @@ use outpost::vehicle::Truth;
 use tokio::sync::oneshot;
 
 use crate::broken::Broken;
-use crate::clock::{Moment, SimulatedClock, WorldTime};
-use crate::dice::Dice;
 use crate::dock::{DOCK, Dock, Surroundings};
-use crate::hub::{Shows, SimulatedHub};
 use crate::judge::{Judge, Violation};
 use crate::met::{self, Met};
-use crate::net::{self, Reply, Request, Sent, Wire};
 use crate::plan::{Deed, Plan, When, Work};
+use crate::simulated::clock::{Moment, SimulatedClock, WorldTime};
+use crate::simulated::dice::Dice;
+use crate::simulated::hub::{Shows, SimulatedHub};
+use crate::simulated::net::{self, Reply, Request, Sent, Wire};
 use crate::stage::Stage;
 
 /// Says what happens, where somebody wants to read it.

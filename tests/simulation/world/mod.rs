@@ -10,14 +10,14 @@ use outpost::protocol::model::{Colony, Conditions, ProcessSpec, Runtime};
 use outpost::protocol::{self, Answer};
 use tokio::sync::oneshot;
 
-use crate::clock::{Moment, SimulatedClock, WorldTime};
-use crate::dice::Dice;
 use crate::fence::Broken;
-use crate::hub::SimulatedHub;
 use crate::machine::{Identity, Machine, Surroundings};
-use crate::net::{Reply, Request, Sent, Wire};
 use crate::plan::{Fault, Plan, Work};
 use crate::scene::{Performance, Scene};
+use crate::simulated::clock::{Moment, SimulatedClock, WorldTime};
+use crate::simulated::dice::Dice;
+use crate::simulated::hub::SimulatedHub;
+use crate::simulated::net::{Reply, Request, Sent, Wire};
 use crate::witness::{REACTION, Violation, Witness};
 
 /// Says what happens, where somebody wants to read it.

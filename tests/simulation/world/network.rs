@@ -71,7 +71,11 @@ impl World {
     }
 
     /// What a machine whose fence is broken is told instead of asking: that a process is still its own.
-    pub(super) fn lie(&self, machine: usize, request: &protocol::Request) -> Option<crate::net::Answer> {
+    pub(super) fn lie(
+        &self,
+        machine: usize,
+        request: &protocol::Request,
+    ) -> Option<crate::simulated::net::Answer> {
         let protocol::Request::GetProcess { process_id } = request else {
             return None;
         };
@@ -154,7 +158,7 @@ impl World {
     }
 
     /// Sends an answer home.
-    pub(super) fn answered(&mut self, id: u64, answer: crate::net::Answer) {
+    pub(super) fn answered(&mut self, id: u64, answer: crate::simulated::net::Answer) {
         let Some(machine) = self.flying.get(&id).map(|flying| flying.machine) else {
             note!(self, "the answer to {id} finds nobody");
             return;

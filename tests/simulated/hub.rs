@@ -94,7 +94,6 @@ impl SimulatedHub {
     }
 
     /// What is on disk is replaced while it is down.
-    #[allow(dead_code, reason = "tests/flights shares this file and restores backups")]
     pub fn put_back(&mut self, store: MemoryStore) {
         assert!(!self.is_up());
         self.store = store;
