@@ -2,6 +2,7 @@
 //! time, by seed, and how many seeds are run. What happens in a world, and who judges it, is its own.
 #![allow(dead_code)] // each world uses its part
 
+pub mod agent;
 pub mod clock;
 pub mod dice;
 pub mod hub;

@@ -13,24 +13,24 @@ impl World {
         match deed {
             Deed::Submit(work) => self.submit(work),
             Deed::Kill { dock, down } => {
-                if self.docks[dock].agent.is_some() {
-                    self.docks[dock].kill();
+                if self.docks[dock].agent.is_there() {
+                    self.docks[dock].agent.kill();
                     self.judge.killed(dock, self.now);
                     self.after_run(dock);
                     self.after(down, Event::Start(dock));
                 }
             }
             Deed::Terminate { dock, down } => {
-                if self.docks[dock].agent.is_some() && !self.docks[dock].frozen {
+                if self.docks[dock].agent.can_act() {
                     self.judge.stopping(dock, self.now);
-                    self.docks[dock].terminate();
+                    self.docks[dock].agent.terminate();
                     self.run_dock(dock);
                     self.after(down, Event::Start(dock));
                 }
             }
             Deed::Freeze { dock, span } => {
-                if self.docks[dock].agent.is_some() && !self.docks[dock].frozen {
-                    self.docks[dock].frozen = true;
+                if self.docks[dock].agent.can_act() {
+                    self.docks[dock].agent.frozen = true;
                     self.judge.killed(dock, self.now);
                     self.after(span, Event::Thaw(dock));
                 }
@@ -65,10 +65,10 @@ impl World {
     fn meets_a_flight(&self, deed: &Deed) -> bool {
         let flies = |dock: usize| self.docks[dock].truth().airborne();
         match deed {
-            Deed::Kill { dock, .. } => flies(*dock) && self.docks[*dock].agent.is_some(),
+            Deed::Kill { dock, .. } => flies(*dock) && self.docks[*dock].agent.is_there(),
             Deed::Terminate { dock, .. } | Deed::Freeze { dock, .. } => {
                 let there = &self.docks[*dock];
-                flies(*dock) && there.agent.is_some() && !there.frozen
+                flies(*dock) && there.agent.can_act()
             }
             Deed::Partition { dock, .. } => flies(*dock) && self.partitions[*dock].is_none(),
             Deed::HubCrash { .. } => self.hub.is_up() && (0..self.docks.len()).any(flies),

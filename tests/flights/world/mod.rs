@@ -292,8 +292,8 @@ impl World {
             Event::Start(dock) => self.start(dock),
             Event::Thaw(dock) => {
                 note!(self, "dock {dock}: SIGCONT");
-                if self.docks[dock].frozen {
-                    self.docks[dock].frozen = false;
+                if self.docks[dock].agent.frozen {
+                    self.docks[dock].agent.frozen = false;
                     self.judge.agent(dock, true, self.now);
                     self.run_dock(dock);
                 }
@@ -338,7 +338,7 @@ impl World {
                 && self.planned == 0
                 && self.judge.all_final()
                 && self.docks.iter().enumerate().all(|(number, dock)| {
-                    dock.agent.is_some() && self.judge.is_at_rest(number, dock.truth())
+                    dock.agent.is_there() && self.judge.is_at_rest(number, dock.truth())
                 });
         self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(self.now));
         self.after(STEP, Event::Step);
@@ -367,7 +367,7 @@ impl World {
     }
 
     fn start(&mut self, dock: usize) {
-        if self.docks[dock].agent.is_some() {
+        if self.docks[dock].agent.is_there() {
             // Still stopping.
             self.after(AGAIN, Event::Start(dock));
             return;
@@ -395,7 +395,7 @@ impl World {
                 Sent::HungUp(id) => self.hung_up(id),
             }
         }
-        if self.docks[dock].collect() {
+        if self.docks[dock].agent.collect() {
             note!(self, "dock {dock}: the agent has ended");
             self.judge.agent(dock, false, self.now);
         }
@@ -403,7 +403,7 @@ impl World {
     }
 
     fn set_timer(&mut self, dock: usize) {
-        let able = self.docks[dock].agent.is_some() && !self.docks[dock].frozen;
+        let able = self.docks[dock].agent.can_act();
         let next = self.docks[dock].clock.next_timer().filter(|_| able);
         let Some(next) = next else {
             self.timers[dock] = None;

@@ -7,22 +7,22 @@ impl World {
         note!(self, "! {fault:?}");
         match fault {
             Fault::Kill { machine, down } => {
-                if self.machines[machine].agent.is_some() {
-                    self.machines[machine].kill();
+                if self.machines[machine].agent.is_there() {
+                    self.machines[machine].agent.kill();
                     self.after_run(machine);
                     self.after(down, Event::Repair(Repair::Start(machine)));
                 }
             }
             Fault::Terminate { machine, down } => {
-                if self.machines[machine].agent.is_some() {
-                    self.machines[machine].terminate();
+                if self.machines[machine].agent.is_there() {
+                    self.machines[machine].agent.terminate();
                     self.run_machine(machine);
                     self.after(down, Event::Repair(Repair::Start(machine)));
                 }
             }
             Fault::Freeze { machine, span } => {
-                if self.machines[machine].agent.is_some() && !self.machines[machine].frozen {
-                    self.machines[machine].frozen = true;
+                if self.machines[machine].agent.can_act() {
+                    self.machines[machine].agent.frozen = true;
                     self.after(span, Event::Repair(Repair::Thaw(machine)));
                 }
             }
@@ -132,7 +132,7 @@ impl World {
         match repair {
             Repair::Start(machine) => {
                 let there = &self.machines[machine];
-                if there.agent.is_some() {
+                if there.agent.is_there() {
                     // Still stopping.
                     self.after(AGAIN, Event::Repair(Repair::Start(machine)));
                 } else if !there.is_off {
@@ -140,7 +140,7 @@ impl World {
                 }
             }
             Repair::Thaw(machine) => {
-                self.machines[machine].frozen = false;
+                self.machines[machine].agent.frozen = false;
                 self.run_machine(machine);
                 self.after(REACTION, Event::CheckThawed(machine));
             }

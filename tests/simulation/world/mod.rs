@@ -336,7 +336,7 @@ impl World {
     fn able(&self) -> Vec<bool> {
         self.machines
             .iter()
-            .map(|machine| machine.agent.is_some() && !machine.frozen)
+            .map(|machine| machine.agent.can_act())
             .collect()
     }
 
@@ -368,14 +368,14 @@ impl World {
                 Sent::HungUp(id) => self.hung_up(id),
             }
         }
-        if self.machines[machine].collect() {
+        if self.machines[machine].agent.collect() {
             note!(self, "machine {machine}: the agent has ended");
         }
         self.set_timer(machine);
     }
 
     fn set_timer(&mut self, machine: usize) {
-        let able = self.machines[machine].agent.is_some() && !self.machines[machine].frozen;
+        let able = self.machines[machine].agent.can_act();
         let next = self.machines[machine].clock.next_timer().filter(|_| able);
         let Some(next) = next else {
             self.timers[machine] = None;
