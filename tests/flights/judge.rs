@@ -14,7 +14,6 @@
 //! - *stuck*: a process that has not ended, or a vehicle that is not at rest, long after everything.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use outpost::hub::ledger::{MemoryStore, View};
@@ -25,6 +24,7 @@ use super::met::{self, Met};
 use super::plan::{MAX_ALTITUDE, MAX_DISTANCE, Plan, SHORT_LEASE, Work};
 use super::stage::Began;
 use crate::simulated::clock::{Moment, SimulatedClock};
+use crate::simulated::verdict;
 
 /// How old a confirmation may be by which it is armed or started (docs/fence.md, 3), and what a step of the world adds.
 const CONFIRMED: Duration = Duration::from_millis(1150);
@@ -61,12 +61,7 @@ const ARM: u16 = 400;
 const START: u16 = 300;
 
 /// A promise that was broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    pub at: Moment,
-    pub kind: Kind,
-    pub text: String,
-}
+pub type Violation = verdict::Violation<Kind>;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,12 +76,6 @@ pub enum Kind {
     Left,
     Fell,
     Stuck,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {:?}: {}", self.at, self.kind, self.text)
-    }
 }
 
 /// A process, as the ledger has it.

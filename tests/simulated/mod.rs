@@ -8,3 +8,5 @@ pub mod dice;
 pub mod hub;
 pub mod idle;
 pub mod net;
+pub mod seeds;
+pub mod verdict;
