@@ -22,7 +22,6 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("console", &[]),
     ("logging", &["protocol"]),
     ("notify", &[]),
-    ("notify", &[]),
     ("client", &["protocol", "clock"]),
     ("device", &["clock"]),
     (

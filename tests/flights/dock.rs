@@ -1,43 +1,32 @@
 //! A dock: a machine, the agent on it, and the vehicle at its port.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use outpost::agent::backoff::Random;
 use outpost::agent::enrolment::Enrolment;
 use outpost::agent::fence::Rules;
-use outpost::agent::journal::{self, Journal, Limits, Role, SimulatedDisk};
-use outpost::agent::keeper::Keeper;
+use outpost::agent::journal::SimulatedDisk;
 use outpost::agent::registry::Registry;
-use outpost::agent::shared::Shared;
-use outpost::agent::worker::{LaneSettings, Worker};
-use outpost::client::Client;
 use outpost::clock::SharedClock;
 use outpost::device::command::Pool;
 use outpost::device::drone::{Drone, DroneSettings};
-use outpost::device::{Cancellation, Contact, Hardware, owner};
+use outpost::device::{Contact, Hardware, owner};
 use outpost::protocol::control::control_of;
-use outpost::protocol::dialect::Dialect;
 use outpost::protocol::model::Runtime;
 use outpost::vehicle::{Config, Event, Faults, Simulation, Truth};
 
 use super::broken::{Broken, Watched};
-use super::clock::{Moment, SimulatedClock, WorldTime};
-use super::dice::Dice;
 use super::heartbeats::Heartbeats;
-use super::idle::Idle;
-use super::net::{SimulatedTransport, Wire};
 use super::pipe::Cable;
 use super::plan::{DockPlan, MAX_ALTITUDE, MAX_DISTANCE};
 use super::stage::Stage;
+use crate::simulated::agent::{Agent, Parts, enrolment};
+use crate::simulated::clock::{Moment, SimulatedClock, WorldTime};
+use crate::simulated::dice::Dice;
+use crate::simulated::net::{SimulatedTransport, Wire};
 
 /// The type of every dock's runtime.
 pub const DOCK: &str = "dock";
-/// The simulated hub takes a caller's word for who it is: signing would take most of the time.
-const UNSIGNED: &str = "00";
-/// How long an agent that is stopped may finish what it does.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// The ids of a dock's runtimes: for work, and for control.
 #[derive(Clone)]
@@ -70,9 +59,7 @@ pub struct Dock {
     pub number: usize,
     pub ids: Ids,
     pub clock: Arc<SimulatedClock>,
-    pub agent: Option<RunningAgent>,
-    /// SIGSTOP: nothing runs until SIGCONT.
-    pub frozen: bool,
+    pub agent: Agent,
     plan: DockPlan,
     colony_id: String,
     settings: DroneSettings,
@@ -84,35 +71,6 @@ pub struct Dock {
     cable: Cable,
     around: Surroundings,
     dice: Dice,
-}
-
-/// An agent that was started and not yet collected.
-pub struct RunningAgent {
-    idle: Idle,
-    stop: Cancellation,
-    ended: Arc<AtomicBool>,
-}
-
-/// The lanes of an agent, and what they share.
-struct Lanes {
-    work: Worker,
-    control: Worker,
-    registry: Arc<Registry>,
-}
-
-impl Lanes {
-    /// As `agent::service::Agent::run`.
-    async fn run(mut self, stop: Cancellation) {
-        tokio::join!(
-            Box::pin(self.work.work(&stop)),
-            Box::pin(self.control.work(&stop))
-        );
-        for device in self.registry.devices() {
-            let _ = device.shutdown().await;
-        }
-        self.work.settle().await;
-        self.control.settle().await;
-    }
 }
 
 impl Dock {
@@ -145,8 +103,7 @@ impl Dock {
                 plan.ppm,
                 format!("dock-{number}-boot-1"),
             ),
-            agent: None,
-            frozen: false,
+            agent: Agent::default(),
             settings: settings(plan),
             plan: plan.clone(),
             colony_id: colony_id.to_owned(),
@@ -166,60 +123,21 @@ impl Dock {
         if self.around.broken == Some(Broken::NoJournal) {
             self.disk = SimulatedDisk::new(0);
         }
-        let idle = Idle::new();
-        let stop = Cancellation::new();
-        let ended = Arc::new(AtomicBool::new(false));
-        {
-            let _inside = idle.enter();
-            let lanes = self.assemble();
-            let (stop, ended) = (stop.clone(), ended.clone());
-            tokio::spawn(async move {
-                lanes.run(stop).await;
-                ended.store(true, Ordering::Relaxed);
-            });
-        }
-        self.agent = Some(RunningAgent { idle, stop, ended });
-    }
-
-    /// The agent's parts, wired as `agent::service` wires them.
-    fn assemble(&mut self) -> Lanes {
-        let clock: SharedClock = self.clock.clone();
-        let (journal, _) = Journal::open(
-            Box::new(self.disk.storage()),
-            journal::Moment::of(&*self.clock),
-            &journal::Machine::of(&format!("machine-id-{}", self.number)),
-            Limits::default(),
-        )
-        .unwrap();
-        let contact = Contact::new(clock.now());
-        let registry = Arc::new(self.open_devices(&clock, &contact));
-        let shared = Shared::new(clock, Keeper::inline(journal), contact);
-        let dice = std::sync::Mutex::new(self.dice.fork());
-        let random: Random = Arc::new(move || dice.lock().unwrap().fraction());
-        let worker = |role, id: &Arc<str>, runtime_type, slots| {
-            Worker::new(
-                role,
-                self.enrolment(id, runtime_type),
-                registry.clone().into(),
-                LaneSettings {
-                    poll_time: self.plan.poll_time,
-                    grace_time: GRACE,
-                    backoff_min: Duration::from_millis(500),
-                    backoff_max: Duration::from_secs(8),
-                    slots,
-                    supervise: Duration::from_secs(5),
-                },
-                shared.clone(),
-                random.clone(),
-            )
+        let parts = Parts {
+            machine: self.number,
+            disk: &self.disk,
+            clock: &self.clock,
+            poll_time: self.plan.poll_time,
+            work: self.enrolment(&self.ids.work, DOCK.to_owned()),
+            control: Some(self.enrolment(&self.ids.control, control_of(DOCK))),
         };
-        let work = worker(Role::Work, &self.ids.work, DOCK.to_owned(), 1);
-        let control = worker(Role::Control, &self.ids.control, control_of(DOCK), 8);
-        Lanes {
-            work,
-            control,
-            registry,
-        }
+        let mut dice = self.dice.clone();
+        let mut agent = std::mem::take(&mut self.agent);
+        let started =
+            agent.start(|| parts.assemble(&mut dice, |clock, contact| self.open_devices(clock, contact)));
+        started.unwrap();
+        self.dice = dice;
+        self.agent = agent;
     }
 
     fn open_devices(&self, clock: &SharedClock, contact: &Contact) -> Registry {
@@ -263,9 +181,7 @@ impl Dock {
             colony_id: self.colony_id.clone(),
             ..Runtime::default()
         };
-        let client = Client::new(transport, Dialect::Runtime);
-        let client = client.with_signer(id.to_string(), |_| UNSIGNED.to_owned());
-        Enrolment::new(client, None, runtime)
+        enrolment(transport, runtime)
     }
 
     /// Lets time pass for the vehicle, and gives the agent what it said. What happened, and the modes (`custom_mode`) of the
@@ -279,13 +195,11 @@ impl Dock {
 
     /// Lets the agent do what it can do now.
     pub fn run(&mut self, now: Moment) {
-        if self.frozen {
+        if self.agent.frozen {
             return;
         }
         self.clock.fire();
-        if let Some(agent) = &self.agent {
-            agent.idle.run();
-        }
+        self.agent.run();
         let said = self.cable.take();
         if !said.is_empty() {
             self.vehicle.send(&said, self.vehicle_time(now));
@@ -309,29 +223,6 @@ impl Dock {
     /// How many items its mission has.
     pub fn mission_length(&self) -> usize {
         self.vehicle.autopilot().list_lengths().0
-    }
-
-    /// SIGTERM.
-    pub fn terminate(&self) {
-        if let Some(agent) = &self.agent {
-            agent.stop.cancel("SIGTERM");
-        }
-    }
-
-    /// Collects an agent that ended by itself. Whether there was one.
-    pub fn collect(&mut self) -> bool {
-        let ended = self.agent.as_ref();
-        let ended = ended.is_some_and(|agent| agent.ended.load(Ordering::Relaxed));
-        if ended {
-            self.agent = None;
-        }
-        ended
-    }
-
-    /// SIGKILL: files stay as they were written.
-    pub fn kill(&mut self) {
-        self.agent = None;
-        self.frozen = false;
     }
 }
 

@@ -2,7 +2,7 @@
 //! real time (docs/fence.md, 8; docs/drone.md).
 //!
 //! Agents, devices and hub are the real code; the vehicle shares none with them, and what really happened is asked of it. The
-//! world is made of the same pieces as that of tests/simulation. `scripts/flights` flies many seeds, and shows one.
+//! world is made of the same pieces as that of tests/simulation (tests/simulated). `scripts/flights` flies many seeds, and shows one.
 #![cfg(all(feature = "agent", feature = "hub", feature = "cli"))]
 #![allow(
     clippy::unwrap_used,
@@ -14,32 +14,21 @@
 
 mod broken;
 mod campaign;
-#[allow(dead_code, reason = "of the simulation, which uses more of it")]
-#[path = "../simulation/clock.rs"]
-mod clock;
-#[allow(dead_code, reason = "of the simulation, which uses more of it")]
-#[path = "../simulation/dice.rs"]
-mod dice;
 mod dock;
 mod heartbeats;
-#[allow(dead_code, reason = "of the simulation, which uses more of it")]
-#[path = "../simulation/hub.rs"]
-mod hub;
-#[path = "../simulation/idle.rs"]
-mod idle;
 mod judge;
 mod met;
-#[allow(dead_code, reason = "of the simulation, which uses more of it")]
-#[path = "../simulation/net.rs"]
-mod net;
 mod pipe;
 mod plan;
+#[path = "../simulated/mod.rs"]
+mod simulated;
 mod stage;
 mod world;
 
 use broken::Broken;
 use judge::Kind;
 use plan::Plan;
+use simulated::seeds::{self, number};
 use world::World;
 
 /// Seeds that once failed; what they found is written beside them.
@@ -66,15 +55,12 @@ const MOST: u64 = 3000;
 fn the_same_seed_is_the_same_run() {
     let plan = Plan::of(9);
     let (first, second) = (World::run(&plan, None, true), World::run(&plan, None, true));
-    for (first, second) in first.log.iter().zip(&second.log) {
-        assert_eq!(first, second);
-    }
-    assert_eq!(first.log.len(), second.log.len());
+    seeds::assert_same(plan.seed, &first.log, &second.log);
 }
 
 #[test]
 fn seeds_that_once_failed_do_not_any_more() {
-    let tally = campaign::run_seeds(REGRESSIONS);
+    let tally = campaign::run_seeds(REGRESSIONS.iter().copied());
     assert!(tally.failed.is_empty(), "{tally}");
 }
 
@@ -87,17 +73,9 @@ fn every_flight_keeps_its_promises() {
 #[test]
 fn every_broken_precaution_is_noticed() {
     for (broken, kind, from) in BREAKS {
-        let tally = campaign::run_broken(from, 1, broken, kind);
-        assert!(tally.kinds().contains_key(&kind), "{broken:?}: {tally}");
+        let tally = campaign::run_broken(from..from + 1, broken, kind);
+        assert!(tally.failed.first(kind).is_some(), "{broken:?}: {tally}");
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|error| panic!("{name}={text}: {error}")),
-    )
 }
 
 /// All flights of `scripts/flights`.
@@ -119,9 +97,8 @@ fn the_campaign() {
         "not met: {missing:#?}"
     );
     for (broken, kind, _) in BREAKS {
-        let tally = campaign::run_broken(from, MOST, broken, kind);
-        let mut found = tally.failed.iter();
-        let found = found.find(|(_, violation)| violation.kind == kind);
+        let tally = campaign::run_broken(from..from + MOST, broken, kind);
+        let found = tally.failed.first(kind);
         let (seed, violation) = found.unwrap_or_else(|| panic!("{broken:?} was not noticed in {tally}"));
         eprintln!(
             "{broken:?}: noticed after {} flights, by seed {seed}: {violation}",
@@ -137,11 +114,5 @@ fn one_seed() {
     let plan = Plan::of(number("OUTPOST_FLIGHTS_SEED").unwrap_or(1));
     let broken = number("OUTPOST_FLIGHTS_BROKEN").map(|number| Broken::ALL[number as usize]);
     let outcome = World::run(&plan, broken, true);
-    eprintln!("{plan}");
-    for line in &outcome.log {
-        eprintln!("{line}");
-    }
-    for violation in &outcome.violations {
-        eprintln!("{violation}");
-    }
+    seeds::show(&plan, &outcome.log, &outcome.violations);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use outpost::vehicle::{Act, Family, Line, Mode, Moment, Trouble, Wind};
 
-use super::dice::Dice;
+use crate::simulated::dice::Dice;
 
 /// Where the first dock stands; the others beside it.
 const HOME: (f64, f64) = (65.617, 22.137);

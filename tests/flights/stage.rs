@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::clock::{Moment, WorldTime};
+use crate::simulated::clock::{Moment, WorldTime};
 
 /// A dispatch that a device began.
 #[derive(Debug, Clone)]

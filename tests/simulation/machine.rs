@@ -1,33 +1,26 @@
 //! A machine and the agent on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use outpost::agent::backoff::Random;
 use outpost::agent::enrolment::Enrolment;
 use outpost::agent::fence::Rules;
-use outpost::agent::journal::{self, Journal, Limits, OpenError, Role, SimulatedDisk};
-use outpost::agent::keeper::Keeper;
+use outpost::agent::journal::SimulatedDisk;
 use outpost::agent::registry::Registry;
-use outpost::agent::shared::Shared;
-use outpost::agent::worker::{LaneSettings, Worker};
-use outpost::client::Client;
 use outpost::clock::SharedClock;
 use outpost::device::command::Pool;
 use outpost::device::gpio::{LineSpec, SimulatedBoard};
 use outpost::device::lamp::{Lamp, LampSettings};
-use outpost::device::{Cancellation, Contact, Hardware, owner};
+use outpost::device::{Contact, Hardware, owner};
 use outpost::protocol::control::control_of;
-use outpost::protocol::dialect::Dialect;
 use outpost::protocol::model::Runtime;
 
-use super::clock::{SimulatedClock, WorldTime};
-use super::dice::Dice;
 use super::fence::Broken;
-use super::idle::Idle;
-use super::net::{SimulatedTransport, Wire};
 use super::scene::{Output, Scene, Watched};
+use crate::simulated::agent::{Agent, Parts, enrolment};
+use crate::simulated::clock::{SimulatedClock, WorldTime};
+use crate::simulated::dice::Dice;
+use crate::simulated::net::{SimulatedTransport, Wire};
 
 /// The line of every machine's lamp.
 pub const LAMP: &str = "GPIO17";
@@ -49,35 +42,6 @@ impl Identity {
     }
 }
 
-/// The lanes of an agent, and what they share.
-struct Lanes {
-    work: Worker,
-    control: Option<Worker>,
-    registry: Arc<Registry>,
-}
-
-impl Lanes {
-    /// As `agent::service::Agent::run`.
-    async fn run(mut self, stop: Cancellation) {
-        match &mut self.control {
-            Some(control) => {
-                tokio::join!(Box::pin(self.work.work(&stop)), Box::pin(control.work(&stop)));
-            }
-            None => self.work.work(&stop).await,
-        }
-        for device in self.registry.devices() {
-            let _ = device.shutdown().await;
-        }
-        self.work.settle().await;
-        if let Some(control) = &mut self.control {
-            control.settle().await;
-        }
-    }
-}
-
-/// The simulated hub takes a caller's word for who it is (see [`super::hub`]): signing would take most of the time.
-const UNSIGNED: &str = "00";
-
 /// What stays the same through all its boots.
 pub struct Machine {
     pub number: usize,
@@ -86,13 +50,11 @@ pub struct Machine {
     pub work: Identity,
     pub control: Option<Identity>,
     pub ppm: i64,
-    pub lane: LaneSettings,
+    pub poll_time: Duration,
     pub disk: SimulatedDisk,
     pub clock: Arc<SimulatedClock>,
     pub board: SimulatedBoard,
-    pub agent: Option<RunningAgent>,
-    /// SIGSTOP: nothing runs until SIGCONT.
-    pub frozen: bool,
+    pub agent: Agent,
     /// Without power.
     pub is_off: bool,
     /// How long it will be without once the disk is cut in the middle of writing.
@@ -105,13 +67,6 @@ pub struct Machine {
     wire: Wire,
     scene: Scene,
     dice: Dice,
-}
-
-/// An agent that was started and not yet collected.
-pub struct RunningAgent {
-    idle: Idle,
-    stop: Cancellation,
-    ended: Arc<AtomicBool>,
 }
 
 /// What all machines are in.
@@ -144,19 +99,11 @@ impl Machine {
             work,
             control,
             ppm,
-            lane: LaneSettings {
-                poll_time,
-                grace_time: Duration::from_secs(2),
-                backoff_min: Duration::from_millis(500),
-                backoff_max: Duration::from_secs(8),
-                slots: 1,
-                supervise: Duration::from_secs(5),
-            },
+            poll_time,
             disk: SimulatedDisk::new(dice.below(u64::MAX)),
             board: SimulatedBoard::new(clock.clone()),
             clock,
-            agent: None,
-            frozen: false,
+            agent: Agent::default(),
             is_off: false,
             off_for: Duration::ZERO,
             loses_journal: false,
@@ -200,66 +147,23 @@ impl Machine {
         if self.broken == Some(Broken::NoJournal) {
             self.disk = SimulatedDisk::new(0);
         }
-        let idle = Idle::new();
-        let stop = Cancellation::new();
-        let ended = Arc::new(AtomicBool::new(false));
-        {
-            let _inside = idle.enter();
-            let Ok(lanes) = self.assemble() else {
-                return false;
-            };
-            let (stop, ended) = (stop.clone(), ended.clone());
-            tokio::spawn(async move {
-                lanes.run(stop).await;
-                ended.store(true, Ordering::Relaxed);
-            });
-        }
-        self.agent = Some(RunningAgent { idle, stop, ended });
-        true
-    }
-
-    /// The agent's parts, wired as `agent::service` wires them.
-    fn assemble(&mut self) -> Result<Lanes, OpenError> {
-        let clock: SharedClock = self.clock.clone();
-        let (journal, _) = Journal::open(
-            Box::new(self.disk.storage()),
-            journal::Moment::of(&*self.clock),
-            &journal::Machine::of(&format!("machine-id-{}", self.number)),
-            Limits::default(),
-        )?;
-        let contact = Contact::new(clock.now());
-        let registry = Arc::new(self.open_devices(&clock, &contact));
-        let shared = Shared::new(clock, Keeper::inline(journal), contact);
-        let dice = std::sync::Mutex::new(self.dice.fork());
-        let random: Random = Arc::new(move || dice.lock().unwrap().fraction());
-        let worker = |role, enrolment, slots| {
-            let settings = LaneSettings {
-                slots,
-                ..self.lane.clone()
-            };
-            Worker::new(
-                role,
-                enrolment,
-                registry.clone().into(),
-                settings,
-                shared.clone(),
-                random.clone(),
-            )
+        let enrolment = |identity, runtime_type| self.enrolment(identity, runtime_type);
+        let parts = Parts {
+            machine: self.number,
+            disk: &self.disk,
+            clock: &self.clock,
+            poll_time: self.poll_time,
+            work: enrolment(&self.work, self.runtime_type.clone()),
+            control: (self.control.as_ref())
+                .map(|identity| enrolment(identity, control_of(&self.runtime_type))),
         };
-        let work = worker(
-            Role::Work,
-            self.enrolment(&self.work, self.runtime_type.clone()),
-            1,
-        );
-        let control = self.control.as_ref().map(|identity| {
-            let enrolment = self.enrolment(identity, control_of(&self.runtime_type));
-            worker(Role::Control, enrolment, 8)
-        });
-        Ok(Lanes {
-            work,
-            control,
-            registry,
-        })
+        let mut dice = self.dice.clone();
+        let mut agent = std::mem::take(&mut self.agent);
+        let started =
+            agent.start(|| parts.assemble(&mut dice, |clock, contact| self.open_devices(clock, contact)));
+        self.dice = dice;
+        self.agent = agent;
+        started.is_ok()
     }
 
     fn open_devices(&self, clock: &SharedClock, contact: &Contact) -> Registry {
@@ -297,29 +201,22 @@ impl Machine {
             caller: identity.id.clone(),
             only_arrival: self.broken == Some(Broken::LeaseFromArrival),
         };
-        let client = Client::new(transport, Dialect::Runtime);
         let runtime = Runtime {
             name: format!("machine-{}", self.number),
             runtime_type,
             colony_id: self.colony_id.clone(),
             ..Runtime::default()
         };
-        Enrolment::new(
-            client.with_signer(identity.id.to_string(), |_| UNSIGNED.to_owned()),
-            None,
-            runtime,
-        )
+        enrolment(transport, runtime)
     }
 
     /// Lets the agent do what it can do now.
     pub fn run(&mut self) {
-        if self.frozen {
+        if self.agent.frozen {
             return;
         }
         self.clock.fire();
-        if let Some(agent) = &self.agent {
-            agent.idle.run();
-        }
+        self.agent.run();
     }
 
     /// A card cloned from this machine's, in a machine of its own.
@@ -330,7 +227,7 @@ impl Machine {
             self.colony_id.clone(),
             (self.work.clone(), self.control.clone()),
             self.ppm,
-            self.lane.poll_time,
+            self.poll_time,
             around,
             self.dice.fork(),
         );
@@ -345,36 +242,11 @@ impl Machine {
         self.disk.content("journal").is_some()
     }
 
-    /// SIGTERM.
-    pub fn terminate(&self) {
-        if let Some(agent) = &self.agent {
-            agent.stop.cancel("SIGTERM");
-        }
-    }
-
-    /// Collects an agent that ended by itself. Whether there was one.
-    pub fn collect(&mut self) -> bool {
-        let ended = self
-            .agent
-            .as_ref()
-            .is_some_and(|agent| agent.ended.load(Ordering::Relaxed));
-        if ended {
-            self.agent = None;
-        }
-        ended
-    }
-
-    /// SIGKILL: lines keep their level, files what was written.
-    pub fn kill(&mut self) {
-        self.agent = None;
-        self.frozen = false;
-    }
-
     /// The power goes: lines fall to their resting level, the disk forgets what was not synced.
     pub fn cut_power(&mut self) {
         self.disk.cut();
         self.is_off = true;
-        self.kill();
+        self.agent.kill();
         self.board = SimulatedBoard::new(self.clock.clone());
     }
 

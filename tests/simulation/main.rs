@@ -13,20 +13,18 @@
 )]
 
 mod campaign;
-mod clock;
-mod dice;
 mod fence;
-mod hub;
-mod idle;
 mod machine;
-mod net;
 mod plan;
 mod scene;
+#[path = "../simulated/mod.rs"]
+mod simulated;
 mod witness;
 mod world;
 
 use fence::Broken;
 use plan::Plan;
+use simulated::seeds::{self, number};
 use witness::Kind;
 use world::World;
 
@@ -49,10 +47,7 @@ fn the_same_seed_is_the_same_schedule() {
     for seed in 0..20 {
         let plan = Plan::of(seed);
         let (first, second) = (World::run(&plan, None, true), World::run(&plan, None, true));
-        for (first, second) in first.log.iter().zip(&second.log) {
-            assert_eq!(first, second, "seed {seed}");
-        }
-        assert_eq!(first.log.len(), second.log.len(), "seed {seed}");
+        seeds::assert_same(seed, &first.log, &second.log);
     }
 }
 
@@ -73,16 +68,8 @@ fn the_fence_holds() {
 fn every_broken_fence_is_noticed() {
     for (broken, kind, seeds) in BREAKS {
         let tally = campaign::run_broken(seeds, broken, kind);
-        assert!(tally.kinds().contains_key(&kind), "{broken:?}: {tally}");
+        assert!(tally.failed.first(kind).is_some(), "{broken:?}: {tally}");
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|error| panic!("{name}={text}: {error}")),
-    )
 }
 
 /// All schedules of `scripts/simulate`.
@@ -99,8 +86,7 @@ fn the_campaign() {
     );
     for (broken, kind, _) in BREAKS {
         let tally = campaign::run_broken(from..from + count, broken, kind);
-        let mut found = tally.failed.iter();
-        let found = found.find(|(_, violation)| violation.kind == kind);
+        let found = tally.failed.first(kind);
         let (seed, violation) = found.unwrap_or_else(|| panic!("{broken:?} was not noticed in {tally}"));
         eprintln!(
             "{broken:?}: noticed after {} schedules, by seed {seed}: {violation}",
@@ -116,11 +102,5 @@ fn one_schedule() {
     let plan = Plan::of(number("OUTPOST_SIMULATE_SEED").unwrap_or(1));
     let broken = number("OUTPOST_SIMULATE_BROKEN").map(|number| Broken::ALL[number as usize]);
     let outcome = World::run(&plan, broken, true);
-    eprintln!("{plan}");
-    for line in &outcome.log {
-        eprintln!("{line}");
-    }
-    for violation in &outcome.violations {
-        eprintln!("{violation}");
-    }
+    seeds::show(&plan, &outcome.log, &outcome.violations);
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use outpost::agent::journal::Fault as DiskFault;
 use outpost::protocol::control::control_of;
 
-use super::dice::Dice;
-use super::hub::Shows;
+use crate::simulated::dice::Dice;
+use crate::simulated::hub::Shows;
 
 /// All that happens in one run, but for the network's single packets.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use outpost::device::gpio::{Level, SimulatedBoard};
 use outpost::device::{Call, Context, Device, DeviceError, Effect, Outcome, Probe, Verb, VerbError};
 
-use super::clock::{Moment, WorldTime};
+use crate::simulated::clock::{Moment, WorldTime};
 
 /// An output in the world: a machine and the name of the line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

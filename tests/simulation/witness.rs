@@ -10,7 +10,6 @@
 //! - *lost*: a result of an attempt without lease, which nobody can have taken away, that did not arrive.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use outpost::device::Effect;
@@ -18,9 +17,10 @@ use outpost::device::gpio::Level;
 use outpost::hub::ledger::{MemoryStore, Record, View};
 use outpost::protocol::model::ProcessState;
 
-use super::clock::Moment;
 use super::machine::VALVE;
 use super::scene::{Cause, End, Output, Performance, Seen};
+use crate::simulated::clock::Moment;
+use crate::simulated::verdict;
 
 /// The one function that only reads.
 const READS: &str = "lamp.state";
@@ -33,12 +33,7 @@ const CONFIRMED: Duration = Duration::from_millis(1001);
 const ASKED: Duration = Duration::from_secs(25);
 
 /// A promise that was broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    pub at: Moment,
-    pub kind: Kind,
-    pub text: String,
-}
+pub type Violation = verdict::Violation<Kind>;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,12 +44,6 @@ pub enum Kind {
     False,
     Stuck,
     Lost,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {:?}: {}", self.at, self.kind, self.text)
-    }
 }
 
 /// How an attempt was over for the ledger.

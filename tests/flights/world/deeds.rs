@@ -5,7 +5,7 @@ use super::*;
 impl World {
     pub(super) fn do_deed(&mut self, deed: Deed) {
         if !matches!(deed, Deed::Submit(_)) {
-            note!(self, "! {deed:?}");
+            note!(self.agenda, "! {deed:?}");
         }
         if let Some(what) = met::deed(&deed).filter(|_| self.meets_a_flight(&deed)) {
             self.judge.met.note(what);
@@ -13,34 +13,34 @@ impl World {
         match deed {
             Deed::Submit(work) => self.submit(work),
             Deed::Kill { dock, down } => {
-                if self.docks[dock].agent.is_some() {
-                    self.docks[dock].kill();
-                    self.judge.killed(dock, self.now);
+                if self.docks[dock].agent.is_there() {
+                    self.docks[dock].agent.kill();
+                    self.judge.killed(dock, self.agenda.now());
                     self.after_run(dock);
-                    self.after(down, Event::Start(dock));
+                    self.agenda.after(down, Event::Start(dock));
                 }
             }
             Deed::Terminate { dock, down } => {
-                if self.docks[dock].agent.is_some() && !self.docks[dock].frozen {
-                    self.judge.stopping(dock, self.now);
-                    self.docks[dock].terminate();
+                if self.docks[dock].agent.can_act() {
+                    self.judge.stopping(dock, self.agenda.now());
+                    self.docks[dock].agent.terminate();
                     self.run_dock(dock);
-                    self.after(down, Event::Start(dock));
+                    self.agenda.after(down, Event::Start(dock));
                 }
             }
             Deed::Freeze { dock, span } => {
-                if self.docks[dock].agent.is_some() && !self.docks[dock].frozen {
-                    self.docks[dock].frozen = true;
-                    self.judge.killed(dock, self.now);
-                    self.after(span, Event::Thaw(dock));
+                if self.docks[dock].agent.can_act() {
+                    self.docks[dock].agent.frozen = true;
+                    self.judge.killed(dock, self.agenda.now());
+                    self.agenda.after(span, Event::Thaw(dock));
                 }
             }
             Deed::Partition { dock, span, silent } => {
-                if self.partitions[dock].is_none() {
-                    self.judge.partitioned(dock, self.now, span);
-                    self.judge.network_failed(dock, self.now);
-                    self.partitions[dock] = Some(silent);
-                    self.after(span, Event::Connect(dock));
+                if !self.ways.is_cut(dock) {
+                    self.judge.partitioned(dock, self.agenda.now(), span);
+                    self.judge.network_failed(dock, self.agenda.now());
+                    self.ways.cut(dock, silent);
+                    self.agenda.after(span, Event::Connect(dock));
                 }
             }
             Deed::HubCrash { down } => self.crash_hub(down),
@@ -65,12 +65,12 @@ impl World {
     fn meets_a_flight(&self, deed: &Deed) -> bool {
         let flies = |dock: usize| self.docks[dock].truth().airborne();
         match deed {
-            Deed::Kill { dock, .. } => flies(*dock) && self.docks[*dock].agent.is_some(),
+            Deed::Kill { dock, .. } => flies(*dock) && self.docks[*dock].agent.is_there(),
             Deed::Terminate { dock, .. } | Deed::Freeze { dock, .. } => {
                 let there = &self.docks[*dock];
-                flies(*dock) && there.agent.is_some() && !there.frozen
+                flies(*dock) && there.agent.can_act()
             }
-            Deed::Partition { dock, .. } => flies(*dock) && self.partitions[*dock].is_none(),
+            Deed::Partition { dock, .. } => flies(*dock) && !self.ways.is_cut(*dock),
             Deed::HubCrash { .. } => self.hub.is_up() && (0..self.docks.len()).any(flies),
             Deed::Restore { .. } => {
                 self.hub.is_up() && self.backup.is_some() && (0..self.docks.len()).any(flies)
@@ -90,16 +90,17 @@ impl World {
             .ask(SUBMITTER, protocol::Request::Submit(Box::new(self.spec(&work))));
         let Some(Ok(Answer::Process(process))) = answer else {
             self.planned += 1;
-            self.after(AGAIN, Event::Deed(Deed::Submit(work)));
+            self.agenda.after(AGAIN, Event::Deed(Deed::Submit(work)));
             return;
         };
-        note!(self, "submitted as {}: {work:?}", process.id);
+        note!(self.agenda, "submitted as {}: {work:?}", process.id);
         if work.verb == "dispatch" {
             self.dispatched.push(process.id.clone());
         }
         let docks = &self.docks;
         let airborne = |dock: usize| docks[dock].truth().airborne();
-        self.judge.submitted(&process.id, &work, self.now, airborne);
+        self.judge
+            .submitted(&process.id, &work, self.agenda.now(), airborne);
         self.after_hub();
     }
 

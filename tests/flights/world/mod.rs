@@ -4,33 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outpost::client::{TransportError, Unreachable};
 use outpost::hub::ledger::MemoryStore;
 use outpost::protocol::control::control_of;
-use outpost::protocol::model::{Colony, Conditions, Process, ProcessSpec, Runtime};
+use outpost::protocol::model::{Conditions, Process, ProcessSpec};
 use outpost::protocol::{self, Answer};
 use outpost::vehicle::Truth;
-use tokio::sync::oneshot;
 
 use crate::broken::Broken;
-use crate::clock::{Moment, SimulatedClock, WorldTime};
-use crate::dice::Dice;
 use crate::dock::{DOCK, Dock, Surroundings};
-use crate::hub::{Shows, SimulatedHub};
 use crate::judge::{Judge, Violation};
 use crate::met::{self, Met};
-use crate::net::{self, Reply, Request, Sent, Wire};
 use crate::plan::{Deed, Plan, When, Work};
+use crate::simulated::agenda::{Agenda, START, note};
+use crate::simulated::clock::Moment;
+use crate::simulated::colony::{self, COLONY, SUBMITTER};
+use crate::simulated::dice::Dice;
+use crate::simulated::hub::{Shows, SimulatedHub};
+use crate::simulated::net::{self, Reply, Request, Sent, Wire};
+use crate::simulated::ways::{Ways, refused, reset};
 use crate::stage::Stage;
-
-/// Says what happens, where somebody wants to read it.
-macro_rules! note {
-    ($world:expr, $($what:tt)+) => {
-        if let Some(log) = &mut $world.log {
-            log.push(format!("{} {}", $world.now, format_args!($($what)+)));
-        }
-    };
-}
 
 mod deeds;
 mod network;
@@ -43,12 +35,6 @@ const LIMIT: Duration = Duration::from_secs(1500);
 const QUIET: Duration = Duration::from_secs(3);
 /// How long somebody who is refused waits until the next attempt.
 const AGAIN: Duration = Duration::from_millis(400);
-/// When the world begins.
-const START: Moment = Moment(1_000_000_000);
-
-const SERVER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-const COLONY: &str = "c010000000000000000000000000000000000000000000000000000000000000";
-const SUBMITTER: &str = "5000000000000000000000000000000000000000000000000000000000000000";
 
 /// What happens.
 #[derive(Debug)]
@@ -80,13 +66,6 @@ struct Arriving {
     request: protocol::Request,
 }
 
-/// A request on its way.
-struct Flying {
-    dock: usize,
-    kind: protocol::Kind,
-    reply: oneshot::Sender<Reply>,
-}
-
 /// What came of a seed.
 #[derive(Debug)]
 pub struct Outcome {
@@ -102,20 +81,14 @@ pub struct Outcome {
 /// See the module.
 pub struct World {
     plan: Plan,
-    time: WorldTime,
-    now: Moment,
-    queue: BTreeMap<(Moment, u64), Event>,
-    scheduled: u64,
+    agenda: Agenda<Event>,
     dice: Dice,
     hub: SimulatedHub,
-    hub_timer: Option<Moment>,
     backup: Option<MemoryStore>,
     docks: Vec<Dock>,
     timers: Vec<Option<Moment>>,
-    /// How a dock is cut off; true: nobody says so.
-    partitions: Vec<Option<bool>>,
+    ways: Ways,
     around: Surroundings,
-    flying: BTreeMap<u64, Flying>,
     judge: Judge,
     /// What waits for its vehicle, and what waits for its time.
     waiting: Vec<(When, Deed)>,
@@ -124,7 +97,6 @@ pub struct World {
     /// For those who are lied to: what was assigned to which dock.
     assigned: BTreeMap<(usize, String), Process>,
     quiet_since: Option<Moment>,
-    log: Option<Vec<String>>,
 }
 
 impl World {
@@ -135,22 +107,22 @@ impl World {
         world.go_on();
         if world.judge.violations().is_empty() {
             let truths: Vec<&Truth> = world.docks.iter().map(Dock::truth).collect();
-            world.judge.finish(&world.plan, &truths, world.now);
+            world.judge.finish(&world.plan, &truths, world.agenda.now());
         }
         Outcome {
             violations: world.judge.violations().to_vec(),
-            log: world.log.take().unwrap_or_default(),
+            log: world.agenda.take_log(),
             take_offs: world.judge.take_offs,
             orders: world.judge.orders_checked,
-            simulated: world.now.since(START),
+            simulated: world.agenda.now().since(START),
             met: world.judge.met,
         }
     }
 
     fn new(plan: Plan, broken: Option<Broken>, with_log: bool) -> Self {
         let mut dice = Dice::new(plan.seed).fork();
-        let time = WorldTime::default();
-        time.set(START);
+        let agenda = Agenda::new(with_log);
+        let time = agenda.time().clone();
         let around = Surroundings {
             world: time.clone(),
             wire: Wire::default(),
@@ -163,100 +135,60 @@ impl World {
             .enumerate()
             .map(|(number, dock)| Dock::new(number, dock, COLONY, &around, dice.fork()))
             .collect();
-        let hub_clock = SimulatedClock::boot(
-            &time,
-            Duration::from_secs(100),
-            plan.hub_ppm,
-            "hub-boot-1".to_owned(),
-        );
         World {
-            now: time.now(),
-            queue: BTreeMap::new(),
-            scheduled: 0,
+            agenda,
             dice,
-            hub: SimulatedHub::start(Default::default(), SERVER.to_owned(), hub_clock, Shows::Exactly),
-            hub_timer: None,
+            hub: colony::hub(&time, plan.hub_ppm, Shows::Exactly),
             backup: None,
             timers: vec![None; docks.len()],
-            partitions: vec![None; docks.len()],
+            ways: Ways::new(docks.len()),
             judge: Judge::new(&plan),
             docks,
             around,
-            time,
-            flying: BTreeMap::new(),
             waiting: Vec::new(),
             planned: 0,
             dispatched: Vec::new(),
             assigned: BTreeMap::new(),
             quiet_since: None,
-            log: with_log.then(Vec::new),
             plan,
         }
     }
 
-    fn at(&mut self, at: Moment, event: Event) {
-        self.scheduled += 1;
-        self.queue.insert((at.max(self.now), self.scheduled), event);
-    }
-
-    fn after(&mut self, span: Duration, event: Event) {
-        self.at(self.now.after(span), event);
-    }
-
     /// The colony as its owner has set it up, the plan in the queue.
     fn begin(&mut self) {
-        let colony = Colony {
-            id: COLONY.to_owned(),
-            name: "home".to_owned(),
-        };
-        let added = self.hub.ask(SERVER, protocol::Request::AddColony(Some(colony)));
-        added.unwrap().unwrap();
         self.add_runtime(SUBMITTER, "submitter");
         for dock in 0..self.docks.len() {
             let ids = self.docks[dock].ids.clone();
             self.add_runtime(&ids.work, DOCK);
             self.add_runtime(&ids.control, &control_of(DOCK));
             let pause = self.dice.millis(0, 50);
-            self.after(pause, Event::Start(dock));
+            self.agenda.after(pause, Event::Start(dock));
         }
         for (when, deed) in self.plan.deeds.clone() {
             match when {
                 When::At(after) => {
                     self.planned += 1;
-                    self.at(START.after(after), Event::Deed(deed));
+                    self.agenda.at(START.after(after), Event::Deed(deed));
                 }
                 _ => self.waiting.push((when, deed)),
             }
         }
-        self.after(STEP, Event::Step);
+        self.agenda.after(STEP, Event::Step);
     }
 
     fn add_runtime(&mut self, id: &str, runtime_type: &str) {
-        let runtime = Runtime {
-            id: id.to_owned(),
-            runtime_type: runtime_type.to_owned(),
-            colony_id: COLONY.to_owned(),
-            ..Runtime::default()
-        };
-        let approve = protocol::Request::ApproveRuntime {
-            runtime_id: id.to_owned(),
-        };
-        for request in [protocol::Request::AddRuntime(runtime), approve] {
+        for request in [colony::addition(id, runtime_type), colony::approval(id)] {
             self.hub.ask(COLONY, request).unwrap().unwrap();
         }
     }
 
     /// Until everything ended, something is wrong, or nobody has patience any more.
     fn go_on(&mut self) {
-        while let Some(((at, _), event)) = self.queue.pop_first() {
-            if at > START.after(LIMIT) {
-                return;
-            }
-            self.now = at;
-            self.time.set(at);
+        while let Some(event) = self.agenda.next(START.after(LIMIT)) {
             self.happen(event);
             let quiet = self.quiet_since;
-            if quiet.is_some_and(|since| self.now > since.after(QUIET)) || !self.judge.violations().is_empty()
+            if quiet.is_some_and(|since| self.agenda.now() > since.after(QUIET))
+                || !self.judge.violations().is_empty()
             {
                 return;
             }
@@ -266,16 +198,14 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Timer(dock) => {
-                if self.timers[dock] == Some(self.now) {
+                if self.timers[dock] == Some(self.agenda.now()) {
                     self.timers[dock] = None;
                     self.run_dock(dock);
                 }
             }
             Event::Step => self.step(),
             Event::HubTimer => {
-                if self.hub_timer == Some(self.now) {
-                    self.hub_timer = None;
-                    self.hub.wake();
+                if self.hub.wake(self.agenda.now()) {
                     self.after_hub();
                 }
             }
@@ -291,20 +221,20 @@ impl World {
             }
             Event::Start(dock) => self.start(dock),
             Event::Thaw(dock) => {
-                note!(self, "dock {dock}: SIGCONT");
-                if self.docks[dock].frozen {
-                    self.docks[dock].frozen = false;
-                    self.judge.agent(dock, true, self.now);
+                note!(self.agenda, "dock {dock}: SIGCONT");
+                if self.docks[dock].agent.frozen {
+                    self.docks[dock].agent.frozen = false;
+                    self.judge.agent(dock, true, self.agenda.now());
                     self.run_dock(dock);
                 }
             }
             Event::Connect(dock) => {
-                note!(self, "dock {dock}: connected");
-                self.partitions[dock] = None;
-                self.judge.network_failed(dock, self.now);
+                note!(self.agenda, "dock {dock}: connected");
+                self.ways.connect(dock);
+                self.judge.network_failed(dock, self.agenda.now());
             }
             Event::HubUp => {
-                note!(self, "the hub is back");
+                note!(self.agenda, "the hub is back");
                 let clock = self.hub.clock().clone();
                 assert!(self.hub.restart(clock));
                 self.all_networks_fail();
@@ -317,18 +247,19 @@ impl World {
 
     fn step(&mut self) {
         for dock in 0..self.docks.len() {
-            let (events, heard) = self.docks[dock].fly(self.now);
+            let (events, heard) = self.docks[dock].fly(self.agenda.now());
             let events: Vec<_> = events
                 .into_iter()
                 .map(|(at, event)| (self.docks[dock].moment_of(at), event))
                 .collect();
             for (_, event) in &events {
-                note!(self, "vehicle {dock}: {event:?}");
+                note!(self.agenda, "vehicle {dock}: {event:?}");
             }
             let there = &self.docks[dock];
-            self.judge.saw(dock, &events, &heard, there.truth(), self.now);
             self.judge
-                .tick(dock, there.truth(), there.mission_length(), self.now);
+                .saw(dock, &events, &heard, there.truth(), self.agenda.now());
+            self.judge
+                .tick(dock, there.truth(), there.mission_length(), self.agenda.now());
             self.run_dock(dock);
         }
         self.do_waiting();
@@ -338,10 +269,10 @@ impl World {
                 && self.planned == 0
                 && self.judge.all_final()
                 && self.docks.iter().enumerate().all(|(number, dock)| {
-                    dock.agent.is_some() && self.judge.is_at_rest(number, dock.truth())
+                    dock.agent.is_there() && self.judge.is_at_rest(number, dock.truth())
                 });
-        self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(self.now));
-        self.after(STEP, Event::Step);
+        self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(self.agenda.now()));
+        self.agenda.after(STEP, Event::Step);
     }
 
     /// Does what waited for a vehicle.
@@ -349,7 +280,7 @@ impl World {
         let mut index = 0;
         while let Some((when, _)) = self.waiting.get(index) {
             let come = |dock: usize, moment: Option<&Duration>, after: Duration| {
-                moment.is_some_and(|moment| self.docks[dock].moment_of(*moment + after) <= self.now)
+                moment.is_some_and(|moment| self.docks[dock].moment_of(*moment + after) <= self.agenda.now())
             };
             let truth = |dock: usize| self.docks[dock].truth();
             let come = match *when {
@@ -367,26 +298,26 @@ impl World {
     }
 
     fn start(&mut self, dock: usize) {
-        if self.docks[dock].agent.is_some() {
+        if self.docks[dock].agent.is_there() {
             // Still stopping.
-            self.after(AGAIN, Event::Start(dock));
+            self.agenda.after(AGAIN, Event::Start(dock));
             return;
         }
-        note!(self, "dock {dock}: the agent starts");
+        note!(self.agenda, "dock {dock}: the agent starts");
         self.docks[dock].start();
-        self.judge.agent(dock, true, self.now);
+        self.judge.agent(dock, true, self.agenda.now());
         self.run_dock(dock);
     }
 
     fn run_dock(&mut self, dock: usize) {
-        self.docks[dock].run(self.now);
+        self.docks[dock].run(self.agenda.now());
         self.after_run(dock);
     }
 
     /// Takes what a dock's agent did.
     fn after_run(&mut self, dock: usize) {
         for began in self.around.stage.take() {
-            note!(self, "dock {}: {} begins", began.dock, began.process);
+            note!(self.agenda, "dock {}: {} begins", began.dock, began.process);
             self.judge.began(&began);
         }
         for sent in self.around.wire.take() {
@@ -395,24 +326,24 @@ impl World {
                 Sent::HungUp(id) => self.hung_up(id),
             }
         }
-        if self.docks[dock].collect() {
-            note!(self, "dock {dock}: the agent has ended");
-            self.judge.agent(dock, false, self.now);
+        if self.docks[dock].agent.collect() {
+            note!(self.agenda, "dock {dock}: the agent has ended");
+            self.judge.agent(dock, false, self.agenda.now());
         }
         self.set_timer(dock);
     }
 
     fn set_timer(&mut self, dock: usize) {
-        let able = self.docks[dock].agent.is_some() && !self.docks[dock].frozen;
+        let able = self.docks[dock].agent.can_act();
         let next = self.docks[dock].clock.next_timer().filter(|_| able);
         let Some(next) = next else {
             self.timers[dock] = None;
             return;
         };
-        let next = next.max(self.now);
+        let next = next.max(self.agenda.now());
         if self.timers[dock].is_none_or(|planned| planned != next) {
             self.timers[dock] = Some(next);
-            self.at(next, Event::Timer(dock));
+            self.agenda.at(next, Event::Timer(dock));
         }
     }
 
@@ -425,14 +356,14 @@ impl World {
         self.all_networks_fail();
         for id in self.hub.crash() {
             let delay = self.delay();
-            self.after(delay, Event::Reach(id, Err(reset())));
+            self.agenda.after(delay, Event::Reach(id, Err(reset())));
         }
-        self.after(down, Event::HubUp);
+        self.agenda.after(down, Event::HubUp);
     }
 
     fn all_networks_fail(&mut self) {
         for dock in 0..self.docks.len() {
-            self.judge.network_failed(dock, self.now);
+            self.judge.network_failed(dock, self.agenda.now());
         }
     }
 
@@ -442,23 +373,9 @@ impl World {
             self.answered(id, answer);
         }
         let clock = self.hub.clock().clone();
-        self.judge.look(self.hub.ledger(), &clock, self.now);
-        let next = self.hub.next_wakeup().map(|next| next.max(self.now));
-        if let Some(next) = next
-            && self.hub_timer.is_none_or(|planned| planned != next)
-        {
-            self.hub_timer = Some(next);
-            self.at(next, Event::HubTimer);
+        self.judge.look(self.hub.ledger(), &clock, self.agenda.now());
+        if let Some(at) = self.hub.plan_wakeup(self.agenda.now()) {
+            self.agenda.at(at, Event::HubTimer);
         }
     }
-}
-
-fn reset() -> TransportError {
-    TransportError::Lost {
-        reason: "reset".to_owned(),
-    }
-}
-
-fn refused() -> TransportError {
-    TransportError::Unreachable(Unreachable::Refused)
 }

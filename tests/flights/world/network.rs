@@ -11,7 +11,7 @@ impl World {
     pub(super) fn loses(&mut self, dock: usize) -> bool {
         let lost = self.dice.in_thousand(self.plan.lost);
         if lost {
-            self.judge.network_failed(dock, self.now);
+            self.judge.network_failed(dock, self.agenda.now());
         }
         lost
     }
@@ -26,15 +26,17 @@ impl World {
             ..
         } = request;
         let (kind, request) = SimulatedHub::read(&body);
-        note!(self, "dock {dock} > {id} {kind:?} {request:?}");
-        self.flying.insert(id, Flying { dock, kind, reply });
+        note!(self.agenda, "dock {dock} > {id} {kind:?} {request:?}");
+        self.ways.leave(id, dock, kind, reply);
         if let Some(lie) = self.lie(dock, &request) {
-            self.after(Duration::from_millis(1), Event::Reach(id, Ok(lie)));
+            self.agenda
+                .after(Duration::from_millis(1), Event::Reach(id, Ok(lie)));
             return;
         }
-        if let Some(silent) = self.partitions[dock] {
-            if !silent {
-                self.after(Duration::from_millis(1), Event::Reach(id, Err(refused())));
+        if self.ways.is_cut(dock) {
+            if self.ways.refuses(dock) {
+                self.agenda
+                    .after(Duration::from_millis(1), Event::Reach(id, Err(refused())));
             }
             return;
         }
@@ -50,7 +52,7 @@ impl World {
             request,
         };
         let delay = self.delay();
-        self.after(delay, Event::Arrive(arriving));
+        self.agenda.after(delay, Event::Arrive(arriving));
     }
 
     /// What a dock is told that does not ask whether it may arm and start.
@@ -67,21 +69,17 @@ impl World {
 
     /// Somebody's request or answer is gone: he hears of it soon, or waits for his own deadline.
     pub(super) fn lose(&mut self, id: u64) {
-        note!(self, "lost: {id}");
+        note!(self.agenda, "lost: {id}");
         if self.dice.in_thousand(500) {
             let delay = self.delay();
-            self.after(delay, Event::Reach(id, Err(reset())));
+            self.agenda.after(delay, Event::Reach(id, Err(reset())));
         }
     }
 
     pub(super) fn hung_up(&mut self, id: u64) {
-        let Some(flying) = self.flying.remove(&id) else {
-            return;
-        };
-        // Over a broken network the server never learns of it.
-        if self.partitions[flying.dock].is_none() {
+        if self.ways.hang_up(id) {
             let delay = self.delay();
-            self.after(delay, Event::HangUp(id));
+            self.agenda.after(delay, Event::HangUp(id));
         }
     }
 
@@ -93,11 +91,12 @@ impl World {
             kind,
             request,
         } = arriving;
-        if self.partitions[dock].is_some() {
+        if self.ways.is_cut(dock) {
             return;
         }
         if !self.hub.is_up() {
-            self.after(Duration::from_millis(1), Event::Reach(id, Err(refused())));
+            self.agenda
+                .after(Duration::from_millis(1), Event::Reach(id, Err(refused())));
             return;
         }
         if let Some((id, answer)) = self.hub.arrive(id, &caller, kind, request) {
@@ -108,11 +107,11 @@ impl World {
 
     /// Sends an answer home.
     pub(super) fn answered(&mut self, id: u64, answer: net::Answer) {
-        let Some(dock) = self.flying.get(&id).map(|flying| flying.dock) else {
-            note!(self, "the answer to {id} finds nobody");
+        let Some(dock) = self.ways.asker(id) else {
+            note!(self.agenda, "the answer to {id} finds nobody");
             return;
         };
-        if self.partitions[dock].is_some() {
+        if self.ways.is_cut(dock) {
             return;
         }
         if self.loses(dock) {
@@ -120,34 +119,29 @@ impl World {
             return;
         }
         let delay = self.delay();
-        self.after(delay, Event::Reach(id, Ok(answer)));
+        self.agenda.after(delay, Event::Reach(id, Ok(answer)));
     }
 
     pub(super) fn reach(&mut self, id: u64, reply: Reply) {
-        let Some(dock) = self.flying.get(&id).map(|flying| flying.dock) else {
+        let Some(asked) = self.ways.come_home(id, &reply) else {
             return;
         };
-        if self.partitions[dock].is_some() && reply.is_ok() {
-            return;
-        }
-        let Some(flying) = self.flying.remove(&id) else {
-            return;
-        };
-        if let (Some(_), protocol::Kind::Assign, Ok(answer)) = (self.around.broken, flying.kind, &reply)
+        let dock = asked.machine;
+        if let (Some(_), protocol::Kind::Assign, Ok(answer)) = (self.around.broken, asked.kind, &reply)
             && let Some(process) = SimulatedHub::assigned(answer)
         {
             self.assigned.insert((dock, process.id.clone()), process);
         }
         match &reply {
             Ok(answer) => note!(
-                self,
+                self.agenda,
                 "dock {dock} < {id} {} {}",
                 answer.status,
                 String::from_utf8_lossy(&answer.body)
             ),
-            Err(error) => note!(self, "dock {dock} < {id} {error:?}"),
+            Err(error) => note!(self.agenda, "dock {dock} < {id} {error:?}"),
         }
-        let _ = flying.reply.send(reply);
+        let _ = asked.reply.send(reply);
         self.run_dock(dock);
     }
 }

@@ -4,26 +4,26 @@ use super::*;
 
 impl World {
     pub(super) fn break_something(&mut self, fault: Fault) {
-        note!(self, "! {fault:?}");
+        note!(self.agenda, "! {fault:?}");
         match fault {
             Fault::Kill { machine, down } => {
-                if self.machines[machine].agent.is_some() {
-                    self.machines[machine].kill();
+                if self.machines[machine].agent.is_there() {
+                    self.machines[machine].agent.kill();
                     self.after_run(machine);
-                    self.after(down, Event::Repair(Repair::Start(machine)));
+                    self.agenda.after(down, Event::Repair(Repair::Start(machine)));
                 }
             }
             Fault::Terminate { machine, down } => {
-                if self.machines[machine].agent.is_some() {
-                    self.machines[machine].terminate();
+                if self.machines[machine].agent.is_there() {
+                    self.machines[machine].agent.terminate();
                     self.run_machine(machine);
-                    self.after(down, Event::Repair(Repair::Start(machine)));
+                    self.agenda.after(down, Event::Repair(Repair::Start(machine)));
                 }
             }
             Fault::Freeze { machine, span } => {
-                if self.machines[machine].agent.is_some() && !self.machines[machine].frozen {
-                    self.machines[machine].frozen = true;
-                    self.after(span, Event::Repair(Repair::Thaw(machine)));
+                if self.machines[machine].agent.can_act() {
+                    self.machines[machine].agent.frozen = true;
+                    self.agenda.after(span, Event::Repair(Repair::Thaw(machine)));
                 }
             }
             Fault::PowerCut { machine, off } => self.cut_power(machine, off),
@@ -36,13 +36,14 @@ impl World {
                 if !self.machines[machine].is_off {
                     self.machines[machine].disk.cut_after(operations);
                     self.machines[machine].off_for = off;
-                    self.after(span, Event::Fault(Fault::PowerCut { machine, off }));
+                    self.agenda
+                        .after(span, Event::Fault(Fault::PowerCut { machine, off }));
                 }
             }
             Fault::Disk { machine, fault, span } => {
-                self.witness.may_forget(machine, self.now);
+                self.witness.may_forget(machine, self.agenda.now());
                 self.machines[machine].disk.fail_after(0, fault);
-                self.after(span, Event::Repair(Repair::Disk(machine)));
+                self.agenda.after(span, Event::Repair(Repair::Disk(machine)));
             }
             Fault::LoseJournal { machine, off } => {
                 self.witness.may_forget(machine, Moment(0));
@@ -55,9 +56,9 @@ impl World {
                 span,
                 silent,
             } => {
-                if self.partitions[machine].is_none() {
-                    self.partitions[machine] = Some(Partition { silent });
-                    self.after(span, Event::Repair(Repair::Connect(machine)));
+                if !self.ways.is_cut(machine) {
+                    self.ways.cut(machine, silent);
+                    self.agenda.after(span, Event::Repair(Repair::Connect(machine)));
                 }
             }
             Fault::WallStep { machine, seconds } => self.machines[machine].clock.step_wall(seconds),
@@ -66,14 +67,15 @@ impl World {
             Fault::HubWallStep { seconds } => self.hub.clock().step_wall(seconds),
             Fault::HubDisk { span } => {
                 self.hub.set_broken(true);
-                self.after(span, Event::Repair(Repair::HubDisk));
+                self.agenda.after(span, Event::Repair(Repair::HubDisk));
             }
             Fault::DeleteRuntime { machine, span } => {
                 let (runtime_id, _) = self.identity(machine);
                 self.hub
                     .ask(COLONY, protocol::Request::DeleteRuntime { runtime_id });
                 self.after_hub();
-                self.after(span, Event::Repair(Repair::AddRuntime(machine)));
+                self.agenda
+                    .after(span, Event::Repair(Repair::AddRuntime(machine)));
             }
             Fault::DeleteProcess { work } => {
                 if let Some(process_id) = self.witness.process_of(work) {
@@ -96,7 +98,7 @@ impl World {
         for output in self.machines[machine].outputs() {
             self.witness.fell(&output);
         }
-        self.after(off, Event::Repair(Repair::PowerOn(machine)));
+        self.agenda.after(off, Event::Repair(Repair::PowerOn(machine)));
     }
 
     pub(super) fn clone_card(&mut self, machine: usize) {
@@ -109,7 +111,7 @@ impl World {
         self.witness.add_machine(clone.runtimes());
         self.machines.push(clone);
         self.timers.push(None);
-        self.partitions.push(None);
+        self.ways.add();
         self.start(number);
     }
 
@@ -121,47 +123,52 @@ impl World {
             // A crashed program's connections are closed by its kernel; a machine without power does nothing.
             if !reboot {
                 let delay = self.delay();
-                self.after(delay, Event::Reach(id, Err(reset())));
+                self.agenda.after(delay, Event::Reach(id, Err(reset())));
             }
         }
-        self.after(down, Event::Repair(Repair::HubUp { reboot }));
+        self.agenda.after(down, Event::Repair(Repair::HubUp { reboot }));
     }
 
     pub(super) fn repair(&mut self, repair: Repair) {
-        note!(self, "+ {repair:?}");
+        note!(self.agenda, "+ {repair:?}");
         match repair {
             Repair::Start(machine) => {
                 let there = &self.machines[machine];
-                if there.agent.is_some() {
+                if there.agent.is_there() {
                     // Still stopping.
-                    self.after(AGAIN, Event::Repair(Repair::Start(machine)));
+                    self.agenda.after(AGAIN, Event::Repair(Repair::Start(machine)));
                 } else if !there.is_off {
                     self.start(machine);
                 }
             }
             Repair::Thaw(machine) => {
-                self.machines[machine].frozen = false;
+                self.machines[machine].agent.frozen = false;
                 self.run_machine(machine);
-                self.after(REACTION, Event::CheckThawed(machine));
+                self.agenda.after(REACTION, Event::CheckThawed(machine));
             }
             Repair::PowerOn(machine) => {
                 self.machines[machine].restore_power();
                 self.start(machine);
             }
-            Repair::Connect(machine) => self.partitions[machine] = None,
+            Repair::Connect(machine) => self.ways.connect(machine),
             Repair::HubUp { reboot } => {
                 let clock = match reboot {
                     false => self.hub.clock().clone(),
                     true => {
                         self.hub_boots += 1;
                         let boot_id = format!("hub-boot-{}", self.hub_boots);
-                        SimulatedClock::boot(&self.time, Duration::from_secs(3), self.plan.hub_ppm, boot_id)
+                        SimulatedClock::boot(
+                            &self.around.world,
+                            Duration::from_secs(3),
+                            self.plan.hub_ppm,
+                            boot_id,
+                        )
                     }
                 };
                 if self.hub.restart(clock) {
                     self.after_hub();
                 } else {
-                    self.after(AGAIN, Event::Repair(Repair::HubUp { reboot }));
+                    self.agenda.after(AGAIN, Event::Repair(Repair::HubUp { reboot }));
                 }
             }
             Repair::Disk(machine) => self.machines[machine].disk.heal(),
@@ -169,7 +176,8 @@ impl World {
             Repair::AddRuntime(machine) => {
                 let (id, runtime_type) = self.identity(machine);
                 if !self.add_runtime(&id, &runtime_type) {
-                    self.after(AGAIN, Event::Repair(Repair::AddRuntime(machine)));
+                    self.agenda
+                        .after(AGAIN, Event::Repair(Repair::AddRuntime(machine)));
                 }
             }
         }
@@ -177,12 +185,12 @@ impl World {
 
     pub(super) fn start(&mut self, machine: usize) {
         if !self.machines[machine].start() {
-            note!(self, "machine {machine}: the agent refuses to start");
+            note!(self.agenda, "machine {machine}: the agent refuses to start");
             return;
         }
         self.run_machine(machine);
         for output in self.machines[machine].outputs() {
-            self.witness.started(&output, self.now);
+            self.witness.started(&output, self.agenda.now());
         }
     }
 }

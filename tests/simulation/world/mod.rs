@@ -4,30 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outpost::client::{TransportError, Unreachable};
 use outpost::protocol::control::control_of;
-use outpost::protocol::model::{Colony, Conditions, ProcessSpec, Runtime};
+use outpost::protocol::model::{Conditions, ProcessSpec};
 use outpost::protocol::{self, Answer};
-use tokio::sync::oneshot;
 
-use crate::clock::{Moment, SimulatedClock, WorldTime};
-use crate::dice::Dice;
 use crate::fence::Broken;
-use crate::hub::SimulatedHub;
 use crate::machine::{Identity, Machine, Surroundings};
-use crate::net::{Reply, Request, Sent, Wire};
 use crate::plan::{Fault, Plan, Work};
 use crate::scene::{Performance, Scene};
+use crate::simulated::agenda::{Agenda, START, note};
+use crate::simulated::clock::{Moment, SimulatedClock};
+use crate::simulated::colony::{self, COLONY, SUBMITTER};
+use crate::simulated::dice::Dice;
+use crate::simulated::hub::SimulatedHub;
+use crate::simulated::net::{self, Reply, Request, Sent, Wire};
+use crate::simulated::ways::{Ways, refused, reset};
 use crate::witness::{REACTION, Violation, Witness};
-
-/// Says what happens, where somebody wants to read it.
-macro_rules! note {
-    ($world:expr, $($what:tt)+) => {
-        if let Some(log) = &mut $world.log {
-            log.push(format!("{} {}", $world.now, format_args!($($what)+)));
-        }
-    };
-}
 
 mod faults;
 mod network;
@@ -37,10 +29,6 @@ mod network;
 const PATIENCE: Duration = Duration::from_secs(1500);
 /// How long somebody who is refused waits until the next attempt.
 const AGAIN: Duration = Duration::from_millis(400);
-
-const SERVER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-const COLONY: &str = "c010000000000000000000000000000000000000000000000000000000000000";
-const SUBMITTER: &str = "5000000000000000000000000000000000000000000000000000000000000000";
 
 /// What happens.
 #[derive(Debug)]
@@ -88,19 +76,6 @@ struct Arriving {
     copy: bool,
 }
 
-/// A request on its way.
-struct Flying {
-    machine: usize,
-    kind: protocol::Kind,
-    reply: oneshot::Sender<Reply>,
-}
-
-/// How a machine is cut off.
-#[derive(Debug, Clone, Copy)]
-struct Partition {
-    silent: bool,
-}
-
 /// What came of a schedule.
 #[derive(Debug)]
 pub struct Outcome {
@@ -113,19 +88,14 @@ pub struct Outcome {
 
 pub struct World {
     plan: Plan,
-    time: WorldTime,
-    now: Moment,
-    queue: BTreeMap<(Moment, u64), Event>,
-    scheduled: u64,
+    agenda: Agenda<Event>,
     dice: Dice,
     hub: SimulatedHub,
     hub_boots: u32,
-    hub_timer: Option<Moment>,
     machines: Vec<Machine>,
     timers: Vec<Option<Moment>>,
-    partitions: Vec<Option<Partition>>,
+    ways: Ways,
     around: Surroundings,
-    flying: BTreeMap<u64, Flying>,
     copies: u64,
     requests: u64,
     events: u64,
@@ -134,7 +104,6 @@ pub struct World {
     broken: Option<Broken>,
     /// For those who are lied to: what was assigned to which machine, as it was told.
     assigned: BTreeMap<(usize, String), Vec<protocol::model::Process>>,
-    log: Option<Vec<String>>,
 }
 
 impl World {
@@ -143,10 +112,10 @@ impl World {
         let mut world = World::new(plan.clone(), broken, with_log);
         world.begin();
         world.go_on();
-        world.witness.finish(world.now);
+        world.witness.finish(world.agenda.now());
         Outcome {
             violations: world.witness.violations().to_vec(),
-            log: world.log.take().unwrap_or_default(),
+            log: world.agenda.take_log(),
             requests: world.requests,
             edges: world.witness.edges,
             events: world.events,
@@ -155,8 +124,8 @@ impl World {
 
     fn new(plan: Plan, broken: Option<Broken>, with_log: bool) -> Self {
         let mut dice = Dice::new(plan.seed).fork();
-        let time = WorldTime::default();
-        time.set(Moment(1_000_000_000));
+        let agenda = Agenda::new(with_log);
+        let time = agenda.time().clone();
         let around = Surroundings {
             world: time.clone(),
             wire: Wire::default(),
@@ -183,58 +152,29 @@ impl World {
                 )
             })
             .collect();
-        let hub_clock = SimulatedClock::boot(
-            &time,
-            Duration::from_secs(100),
-            plan.hub_ppm,
-            "hub-boot-1".to_owned(),
-        );
-        let hub = SimulatedHub::start(Default::default(), SERVER.to_owned(), hub_clock, plan.shows);
+        let hub = colony::hub(&time, plan.hub_ppm, plan.shows);
         World {
-            now: time.now(),
-            queue: BTreeMap::new(),
-            scheduled: 0,
+            agenda,
             dice,
             hub,
             hub_boots: 1,
-            hub_timer: None,
             timers: vec![None; machines.len()],
-            partitions: vec![None; machines.len()],
+            ways: Ways::new(machines.len()),
             witness: Witness::new(machines.iter().map(Machine::runtimes).collect()),
             machines,
             around,
-            time,
-            flying: BTreeMap::new(),
             copies: 0,
             requests: 0,
             events: 0,
             submitted: 0,
             broken,
             assigned: BTreeMap::new(),
-            log: with_log.then(Vec::new),
             plan,
         }
     }
 
-    fn at(&mut self, at: Moment, event: Event) {
-        self.scheduled += 1;
-        self.queue.insert((at.max(self.now), self.scheduled), event);
-    }
-
-    fn after(&mut self, span: Duration, event: Event) {
-        self.at(self.now.after(span), event);
-    }
-
     /// The colony as its owner has set it up, the agents started, the plan in the queue.
     fn begin(&mut self) {
-        let colony = Colony {
-            id: COLONY.to_owned(),
-            name: "home".to_owned(),
-        };
-        self.hub
-            .ask(SERVER, protocol::Request::AddColony(Some(colony)))
-            .unwrap()
-            .unwrap();
         assert!(self.add_runtime(SUBMITTER, "submitter"));
         for machine in 0..self.machines.len() {
             let (id, runtime_type) = self.identity(machine);
@@ -243,14 +183,14 @@ impl World {
                 assert!(self.add_runtime(&control.id, &control_of(&runtime_type)));
             }
             let pause = self.dice.millis(0, 50);
-            self.after(pause, Event::Repair(Repair::Start(machine)));
+            self.agenda.after(pause, Event::Repair(Repair::Start(machine)));
         }
         for number in 0..self.plan.work.len() {
             let at = self.plan.work[number].at;
-            self.after(at, Event::Submit(number));
+            self.agenda.after(at, Event::Submit(number));
         }
         for (at, fault) in self.plan.faults.clone() {
-            self.after(at, Event::Fault(fault));
+            self.agenda.after(at, Event::Fault(fault));
         }
     }
 
@@ -261,35 +201,21 @@ impl World {
 
     /// The colony's owner lets a runtime in. False: not now.
     fn add_runtime(&mut self, id: &str, runtime_type: &str) -> bool {
-        let runtime = Runtime {
-            id: id.to_owned(),
-            runtime_type: runtime_type.to_owned(),
-            colony_id: COLONY.to_owned(),
-            ..Runtime::default()
-        };
-        let added = self.hub.ask(COLONY, protocol::Request::AddRuntime(runtime));
-        let approve = protocol::Request::ApproveRuntime {
-            runtime_id: id.to_owned(),
-        };
+        let added = self.hub.ask(COLONY, colony::addition(id, runtime_type));
         let known = matches!(added, Some(Ok(_) | Err(protocol::Refusal::Duplicate { .. })));
-        let approved = known && matches!(self.hub.ask(COLONY, approve), Some(Ok(_)));
+        let approved = known && matches!(self.hub.ask(COLONY, colony::approval(id)), Some(Ok(_)));
         self.after_hub();
         approved
     }
 
     /// Until everything ended or nobody has patience any more.
     fn go_on(&mut self) {
-        let calm = Moment(1_000_000_000).after(self.plan.calm);
-        let end = calm.after(PATIENCE);
-        while let Some(((at, _), event)) = self.queue.pop_first() {
-            if at > end {
-                return;
-            }
-            self.now = at;
-            self.time.set(at);
+        let calm = START.after(self.plan.calm);
+        while let Some(event) = self.agenda.next(calm.after(PATIENCE)) {
             self.events += 1;
             self.happen(event);
-            let quiet = self.now > calm && self.submitted == self.plan.work.len() && self.witness.all_done();
+            let quiet =
+                self.agenda.now() > calm && self.submitted == self.plan.work.len() && self.witness.all_done();
             if quiet || !self.witness.violations().is_empty() {
                 return;
             }
@@ -299,15 +225,13 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Timer(machine) => {
-                if self.timers[machine] == Some(self.now) {
+                if self.timers[machine] == Some(self.agenda.now()) {
                     self.timers[machine] = None;
                     self.run_machine(machine);
                 }
             }
             Event::HubTimer => {
-                if self.hub_timer == Some(self.now) {
-                    self.hub_timer = None;
-                    self.hub.wake();
+                if self.hub.wake(self.agenda.now()) {
                     self.after_hub();
                 }
             }
@@ -323,11 +247,12 @@ impl World {
             Event::CheckSafe(performance) => {
                 let able = self.able();
                 self.witness
-                    .check_safe(performance, self.now, |machine| able[machine]);
+                    .check_safe(performance, self.agenda.now(), |machine| able[machine]);
             }
             Event::CheckThawed(machine) => {
                 let able = self.able();
-                self.witness.thawed(machine, self.now, |machine| able[machine]);
+                self.witness
+                    .thawed(machine, self.agenda.now(), |machine| able[machine]);
             }
         }
     }
@@ -336,7 +261,7 @@ impl World {
     fn able(&self) -> Vec<bool> {
         self.machines
             .iter()
-            .map(|machine| machine.agent.is_some() && !machine.frozen)
+            .map(|machine| machine.agent.can_act())
             .collect()
     }
 
@@ -350,14 +275,14 @@ impl World {
     /// Takes what a machine did.
     fn after_run(&mut self, machine: usize) {
         for (at, seen) in self.around.scene.take() {
-            note!(self, "{seen:?}");
+            note!(self.agenda, "{seen:?}");
             if let Some(performance) = self.witness.saw(at, seen) {
-                self.after(REACTION, Event::CheckSafe(performance));
+                self.agenda.after(REACTION, Event::CheckSafe(performance));
             }
         }
         if self.machines[machine].disk.is_off() && !self.machines[machine].is_off {
-            note!(self, "machine {machine}: the power went while it wrote");
-            self.witness.cut_in_write(machine, self.now);
+            note!(self.agenda, "machine {machine}: the power went while it wrote");
+            self.witness.cut_in_write(machine, self.agenda.now());
             let off = self.machines[machine].off_for;
             self.cut_power(machine, off);
             return;
@@ -368,14 +293,14 @@ impl World {
                 Sent::HungUp(id) => self.hung_up(id),
             }
         }
-        if self.machines[machine].collect() {
-            note!(self, "machine {machine}: the agent has ended");
+        if self.machines[machine].agent.collect() {
+            note!(self.agenda, "machine {machine}: the agent has ended");
         }
         self.set_timer(machine);
     }
 
     fn set_timer(&mut self, machine: usize) {
-        let able = self.machines[machine].agent.is_some() && !self.machines[machine].frozen;
+        let able = self.machines[machine].agent.can_act();
         let next = self.machines[machine].clock.next_timer().filter(|_| able);
         let Some(next) = next else {
             self.timers[machine] = None;
@@ -386,14 +311,14 @@ impl World {
             0 => self.dice.between(0, 30_000_000),
             _ => self.dice.between(0, 1_000_000),
         };
-        let next = next.max(self.now);
+        let next = next.max(self.agenda.now());
         let planned = self.timers[machine];
         if planned.is_some_and(|planned| planned >= next && planned.0 <= next.0 + 30_000_000) {
             return;
         }
         let at = Moment(next.0 + late);
         self.timers[machine] = Some(at);
-        self.at(at, Event::Timer(machine));
+        self.agenda.at(at, Event::Timer(machine));
     }
 
     // ---- the hub
@@ -405,13 +330,9 @@ impl World {
         }
         let able = self.able();
         self.witness
-            .look(self.hub.ledger(), self.now, |machine| able[machine]);
-        let next = self.hub.next_wakeup().map(|next| next.max(self.now));
-        if let Some(next) = next
-            && self.hub_timer.is_none_or(|planned| planned != next)
-        {
-            self.hub_timer = Some(next);
-            self.at(next, Event::HubTimer);
+            .look(self.hub.ledger(), self.agenda.now(), |machine| able[machine]);
+        if let Some(at) = self.hub.plan_wakeup(self.agenda.now()) {
+            self.agenda.at(at, Event::HubTimer);
         }
     }
 
@@ -421,13 +342,13 @@ impl World {
         let answer = self.hub.ask(SUBMITTER, protocol::Request::Submit(Box::new(spec)));
         match answer {
             Some(Ok(Answer::Process(process))) => {
-                note!(self, "work {number} submitted as {}", process.id);
+                note!(self.agenda, "work {number} submitted as {}", process.id);
                 self.submitted += 1;
                 self.witness
                     .submitted(&process.id, number, work.func, work.max_exec_time);
                 self.after_hub();
             }
-            _ => self.after(AGAIN, Event::Submit(number)),
+            _ => self.agenda.after(AGAIN, Event::Submit(number)),
         }
     }
 
@@ -449,11 +370,5 @@ impl World {
             },
             ..ProcessSpec::default()
         }
-    }
-}
-
-fn reset() -> TransportError {
-    TransportError::Lost {
-        reason: "reset".to_owned(),
     }
 }

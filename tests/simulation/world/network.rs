@@ -15,7 +15,7 @@ impl World {
     }
 
     pub(super) fn is_calm(&self) -> bool {
-        self.now > Moment(1_000_000_000).after(self.plan.calm)
+        self.agenda.now() > START.after(self.plan.calm)
     }
 
     pub(super) fn goes_wrong(&mut self, cases: u64) -> bool {
@@ -33,16 +33,17 @@ impl World {
             reply,
         } = request;
         let (kind, request) = SimulatedHub::read(&body);
-        note!(self, "machine {machine} > {id} {kind:?} {request:?}");
-        self.flying.insert(id, Flying { machine, kind, reply });
+        note!(self.agenda, "machine {machine} > {id} {kind:?} {request:?}");
+        self.ways.leave(id, machine, kind, reply);
         if let Some(lie) = self.lie(machine, &request) {
-            self.after(Duration::from_millis(1), Event::Reach(id, Ok(lie)));
+            self.agenda
+                .after(Duration::from_millis(1), Event::Reach(id, Ok(lie)));
             return;
         }
-        if let Some(partition) = self.partitions[machine] {
-            if !partition.silent {
-                let refused = TransportError::Unreachable(Unreachable::Refused);
-                self.after(Duration::from_millis(1), Event::Reach(id, Err(refused)));
+        if self.ways.is_cut(machine) {
+            if self.ways.refuses(machine) {
+                self.agenda
+                    .after(Duration::from_millis(1), Event::Reach(id, Err(refused())));
             }
             return;
         }
@@ -64,14 +65,14 @@ impl World {
             self.copies += 1;
             let later = delay + self.delay() + Duration::from_micros(1);
             let copy = arriving(true, u64::MAX - self.copies);
-            self.after(later, Event::Arrive(copy));
+            self.agenda.after(later, Event::Arrive(copy));
         }
         let original = arriving(false, id);
-        self.after(delay, Event::Arrive(original));
+        self.agenda.after(delay, Event::Arrive(original));
     }
 
     /// What a machine whose fence is broken is told instead of asking: that a process is still its own.
-    pub(super) fn lie(&self, machine: usize, request: &protocol::Request) -> Option<crate::net::Answer> {
+    pub(super) fn lie(&self, machine: usize, request: &protocol::Request) -> Option<net::Answer> {
         let protocol::Request::GetProcess { process_id } = request else {
             return None;
         };
@@ -88,21 +89,17 @@ impl World {
 
     /// Somebody's request or answer is gone: he hears of it soon, or waits for his own deadline.
     pub(super) fn lose(&mut self, id: u64) {
-        note!(self, "lost: {id}");
+        note!(self.agenda, "lost: {id}");
         if self.dice.in_thousand(500) {
             let delay = self.delay();
-            self.after(delay, Event::Reach(id, Err(reset())));
+            self.agenda.after(delay, Event::Reach(id, Err(reset())));
         }
     }
 
     pub(super) fn hung_up(&mut self, id: u64) {
-        let Some(flying) = self.flying.remove(&id) else {
-            return;
-        };
-        // Over a broken network the server never learns of it.
-        if self.partitions[flying.machine].is_none() {
+        if self.ways.hang_up(id) {
             let delay = self.delay();
-            self.after(delay, Event::HangUp(id));
+            self.agenda.after(delay, Event::HangUp(id));
         }
     }
 
@@ -116,17 +113,17 @@ impl World {
             request,
             copy,
         } = arriving;
-        if self.partitions[machine].is_some() {
+        if self.ways.is_cut(machine) {
             return;
         }
         if !self.hub.is_up() {
-            let refused = TransportError::Unreachable(Unreachable::Refused);
-            self.after(Duration::from_millis(1), Event::Reach(id, Err(refused)));
+            self.agenda
+                .after(Duration::from_millis(1), Event::Reach(id, Err(refused())));
             return;
         }
-        if !copy && !self.flying.contains_key(&id) {
+        if !copy && self.ways.asker(id).is_none() {
             // Hung up before it arrived: executed all the same.
-            note!(self, "{id} arrives although nobody waits");
+            note!(self.agenda, "{id} arrives although nobody waits");
         }
         let subject = match &request {
             protocol::Request::GetProcess { process_id }
@@ -143,10 +140,10 @@ impl World {
         self.after_hub();
         if let Some(process) = subject.filter(|_| running) {
             match kind {
-                protocol::Kind::GetProcess => self.witness.asked(&process, machine, self.now),
+                protocol::Kind::GetProcess => self.witness.asked(&process, machine, self.agenda.now()),
                 _ if !self.witness.is_running(&process) => {
                     self.witness
-                        .closed_as_successful(&process, machine, sent, self.now);
+                        .closed_as_successful(&process, machine, sent, self.agenda.now());
                 }
                 _ => {}
             }
@@ -154,17 +151,17 @@ impl World {
     }
 
     /// Sends an answer home.
-    pub(super) fn answered(&mut self, id: u64, answer: crate::net::Answer) {
-        let Some(machine) = self.flying.get(&id).map(|flying| flying.machine) else {
-            note!(self, "the answer to {id} finds nobody");
+    pub(super) fn answered(&mut self, id: u64, answer: net::Answer) {
+        let Some(machine) = self.ways.asker(id) else {
+            note!(self.agenda, "the answer to {id} finds nobody");
             return;
         };
         note!(
-            self,
+            self.agenda,
             "hub > {id} (machine {machine}) {}",
             String::from_utf8_lossy(&answer.body)
         );
-        if self.partitions[machine].is_some() {
+        if self.ways.is_cut(machine) {
             return;
         }
         if self.goes_wrong(self.plan.network.lost) {
@@ -176,31 +173,26 @@ impl World {
             true => Err(reset()),
             false => Ok(answer),
         };
-        self.after(delay, Event::Reach(id, reply));
+        self.agenda.after(delay, Event::Reach(id, reply));
     }
 
     pub(super) fn reach(&mut self, id: u64, reply: Reply) {
-        let Some(machine) = self.flying.get(&id).map(|flying| flying.machine) else {
+        let Some(asked) = self.ways.come_home(id, &reply) else {
             return;
         };
-        let broken_on_the_way = self.partitions[machine].is_some() && reply.is_ok();
-        if broken_on_the_way {
-            return;
+        let machine = asked.machine;
+        if let (Some(_), protocol::Kind::Assign, Ok(answer)) = (self.broken, asked.kind, &reply)
+            && let Some(process) = SimulatedHub::assigned(answer)
+        {
+            let key = (machine, process.id.clone());
+            self.assigned.entry(key).or_default().push(process);
         }
-        if let Some(flying) = self.flying.remove(&id) {
-            if let (Some(_), protocol::Kind::Assign, Ok(answer)) = (self.broken, flying.kind, &reply)
-                && let Some(process) = SimulatedHub::assigned(answer)
-            {
-                let key = (machine, process.id.clone());
-                self.assigned.entry(key).or_default().push(process);
-            }
-            note!(
-                self,
-                "machine {machine} < {id} {}",
-                if reply.is_ok() { "answer" } else { "trouble" }
-            );
-            let _ = flying.reply.send(reply);
-            self.run_machine(machine);
-        }
+        note!(
+            self.agenda,
+            "machine {machine} < {id} {}",
+            if reply.is_ok() { "answer" } else { "trouble" }
+        );
+        let _ = asked.reply.send(reply);
+        self.run_machine(machine);
     }
 }

@@ -45,6 +45,8 @@ pub struct SimulatedHub {
     pending: Vec<Pending>,
     returns: mpsc::UnboundedReceiver<Attempt>,
     ids: Arc<AtomicU64>,
+    /// When it will be woken.
+    planned: Option<Moment>,
 }
 
 impl SimulatedHub {
@@ -59,6 +61,7 @@ impl SimulatedHub {
             pending: Vec::new(),
             returns: mpsc::unbounded_channel().1,
             ids: Arc::default(),
+            planned: None,
         };
         assert!(hub.restart(clock));
         hub
@@ -94,7 +97,6 @@ impl SimulatedHub {
     }
 
     /// What is on disk is replaced while it is down.
-    #[allow(dead_code, reason = "tests/flights shares this file and restores backups")]
     pub fn put_back(&mut self, store: MemoryStore) {
         assert!(!self.is_up());
         self.store = store;
@@ -121,10 +123,11 @@ impl SimulatedHub {
         self.engine.as_ref().map_or(&self.store, Engine::store)
     }
 
-    /// When it has something to do unasked.
-    pub fn next_wakeup(&self) -> Option<Moment> {
+    /// When it has to be woken, if it has something to do unasked and nobody planned that yet.
+    pub fn plan_wakeup(&mut self, now: Moment) -> Option<Moment> {
         let at = self.engine.as_ref()?.next_wakeup()?;
-        Some(self.clock.moment_of(at))
+        let at = self.clock.moment_of(at).max(now);
+        (self.planned.replace(at) != Some(at)).then_some(at)
     }
 
     /// Ids that are the same in every run, and so similar in every schedule that signatures can be remembered.
@@ -156,12 +159,17 @@ impl SimulatedHub {
         Some(answer)
     }
 
-    /// Does what is due.
-    pub fn wake(&mut self) {
+    /// Does what is due, if this is the wakeup that was planned last. Whether it was.
+    pub fn wake(&mut self, now: Moment) -> bool {
+        if self.planned != Some(now) {
+            return false;
+        }
+        self.planned = None;
         if let Some(engine) = &mut self.engine {
             engine.turn(Vec::new());
         }
         self.take_back();
+        true
     }
 
     /// Puts assignments back that nobody was there to take.
