@@ -38,7 +38,9 @@ impl<'de> IntoDeserializer<'de, Error> for Lenient {
 macro_rules! numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            match (self.stands_for(), self.stands_for()) {
+            // No key means “inf” or “nan”, which are numbers for `parse`.
+            let fraction = self.stands_for().filter(|fraction: &f64| fraction.is_finite());
+            match (self.stands_for(), fraction) {
                 (Some(whole), _) => visitor.visit_i64(whole),
                 (None, Some(fraction)) => visitor.visit_f64(fraction),
                 (None, None) => self.deserialize_any(visitor),
@@ -156,6 +158,16 @@ mod tests {
                 "invalid type: floating point `1.5`, expected u32",
             ),
             ("baud", json!("-1"), "invalid value: integer `-1`, expected u32"),
+            (
+                "offset",
+                json!("inf"),
+                "invalid type: string \"inf\", expected f64",
+            ),
+            (
+                "offset",
+                json!("NaN"),
+                "invalid type: string \"NaN\", expected f64",
+            ),
             ("text", json!(7), "invalid type: integer `7`, expected a string"),
             ("baudd", json!("9600"), "unknown field `baudd`"),
         ] {

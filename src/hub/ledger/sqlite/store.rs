@@ -63,33 +63,27 @@ impl SqliteStore {
     }
 
     fn enter(&mut self, record: &Record) -> Result<(), StoreError> {
-        let conditions = &record.process.spec.conditions;
-        for target in places(record) {
-            self.run(
-                "INSERT INTO queue VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    conditions.colony_id,
-                    conditions.runtime_type,
-                    target,
-                    place(record)
-                ],
-            )?;
-        }
-        Ok(())
+        self.at_places(record, "INSERT INTO queue VALUES (?1, ?2, ?3, ?4)")
     }
 
     fn leave(&mut self, record: &Record) -> Result<(), StoreError> {
+        self.at_places(
+            record,
+            "DELETE FROM queue WHERE colony_id = ?1 AND runtime_type = ?2 AND target = ?3 AND seq = ?4",
+        )
+    }
+
+    /// Does it to each of a process's places in the queue.
+    fn at_places(&mut self, record: &Record, sql: &str) -> Result<(), StoreError> {
         let conditions = &record.process.spec.conditions;
         for target in places(record) {
-            self.run(
-                "DELETE FROM queue WHERE colony_id = ?1 AND runtime_type = ?2 AND target = ?3 AND seq = ?4",
-                params![
-                    conditions.colony_id,
-                    conditions.runtime_type,
-                    target,
-                    place(record)
-                ],
-            )?;
+            let key = params![
+                conditions.colony_id,
+                conditions.runtime_type,
+                target,
+                place(record)
+            ];
+            self.run(sql, key)?;
         }
         Ok(())
     }
