@@ -5,12 +5,14 @@
 //!
 //! - [`protocol`]: what goes over the wire; pure: no I/O, no clock, no tokio. Knows nobody.
 //! - [`clock`]: boot time and wall time as parameters, for everything that has a deadline. Knows nobody.
+//! - [`watch`]: a value that many tasks wait upon, woken in the order of waiting. Knows nobody.
 //! - [`client`]: asking a Colonies server: typed calls over a transport. Knows `protocol` and `clock`.
-//! - [`device`]: what acts: one trait, one file or folder per kind. Knows `clock` alone.
+//! - [`device`]: what acts: one trait, one file or folder per kind. Knows `clock` and
+//!   `watch`.
 //! - [`agent`]: the worker: enrol, assign, perform, report. Knows `client`, `device`, `protocol`,
-//!   `clock`, `config`, `keyfile`, `console`, `logging` and `notify`.
-//! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `config` and
-//!   `keyfile`; `client` in its relay alone.
+//!   `clock`, `watch`, `config`, `keyfile`, `console`, `logging` and `notify`.
+//! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `watch`,
+//!   `config` and `keyfile`; `client` in its relay alone.
 //! - [`cli`]: the operator's commands and the demo, which starts the other programs as they are. Knows `client`, `protocol`,
 //!   `clock`, `config`, `keyfile`, `console` and `vehicle`.
 //! - [`vehicle`]: a simulated drone to try everything on before anything flies. Knows nobody.
@@ -43,3 +45,5 @@ pub mod notify;
 pub mod protocol;
 #[cfg(feature = "cli")]
 pub mod vehicle;
+#[cfg(any(feature = "agent", feature = "hub"))]
+pub mod watch;

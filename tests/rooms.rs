@@ -17,20 +17,22 @@ use std::path::{Path, PathBuf};
 const KNOWS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("clock", &[]),
+    ("watch", &[]),
     ("config", &[]),
     ("keyfile", &["protocol"]),
     ("console", &[]),
     ("logging", &["protocol"]),
     ("notify", &[]),
     ("client", &["protocol", "clock"]),
-    ("device", &["clock"]),
+    ("device", &["clock", "watch"]),
     (
         "agent",
         &[
-            "client", "device", "protocol", "clock", "config", "keyfile", "console", "logging", "notify",
+            "client", "device", "protocol", "clock", "watch", "config", "keyfile", "console", "logging",
+            "notify",
         ],
     ),
-    ("hub", &["protocol", "clock", "config", "keyfile"]),
+    ("hub", &["protocol", "clock", "watch", "config", "keyfile"]),
     (
         "cli",
         &[

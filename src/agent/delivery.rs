@@ -49,13 +49,13 @@ pub(super) async fn deliver(lane: Arc<Lane>, caller: Caller) {
             (None, Some(due)) => {
                 tokio::select! {
                     biased;
-                    _ = changes.changed() => {}
+                    () = changes.changed() => {}
                     () = lane.clock.sleep_until(due) => {}
                 }
             }
             (None, None) => {
                 // The lane holds the sender as long as we hold the lane.
-                let _ = changes.changed().await;
+                changes.changed().await;
             }
         }
     }
@@ -107,7 +107,7 @@ pub(super) async fn drained(lane: &Lane, deadline: BootTime) -> usize {
         }
         tokio::select! {
             biased;
-            _ = changes.changed() => {}
+            () = changes.changed() => {}
             () = lane.clock.sleep_until(deadline) => {}
         }
     }

@@ -145,15 +145,11 @@ impl Opener {
 async fn watch(output: DeviceHandle, faults: mpsc::UnboundedSender<String>) {
     let mut fault = output.fault();
     loop {
-        if fault.wait_for(Option::is_some).await.is_err() {
-            return;
-        }
+        fault.wait_for(Option::is_some).await;
         if fault_exits::is_reason(&output) {
             let _ = faults.send(output.name().to_owned());
         }
-        if fault.wait_for(Option::is_none).await.is_err() {
-            return;
-        }
+        fault.wait_for(Option::is_none).await;
     }
 }
 

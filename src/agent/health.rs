@@ -4,14 +4,12 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::watch;
 
 use super::enrolment::Standing;
 use crate::clock::SharedClock;
 use crate::notify::Notifier;
+use crate::watch::Watched;
 
 /// How soon after one line the next may follow: a thousand quick verbs are not a thousand lines.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,7 +19,7 @@ const NAMED: usize = 3;
 /// What all parts of an agent say of themselves. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    state: Arc<watch::Sender<State>>,
+    state: Watched<State>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -142,10 +140,7 @@ impl Health {
                 told = Some(line);
                 clock.sleep_until(clock.now() + PAUSE).await;
             }
-            if changes.changed().await.is_err() {
-                // Nobody can say anything any more; `self` stands in the way of that.
-                std::future::pending::<()>().await;
-            }
+            changes.changed().await;
         }
     }
 }

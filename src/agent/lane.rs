@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
-
 use super::backoff::Random;
 use super::fence::{Attempt, Lease, Verdict};
 use super::journal::{self, Ended, Record, Role};
@@ -14,6 +12,7 @@ use super::shared::Shared;
 use super::worker::LaneSettings;
 use crate::clock::SharedClock;
 use crate::protocol::model::Attribute;
+use crate::watch::{Receiver, Watched};
 
 /// Attempts left to the server's requeue are remembered, so that reconciling leaves them alone too.
 const LEFT_MAX: usize = 1024;
@@ -27,7 +26,7 @@ pub(super) struct Lane {
     pub shared: Arc<Shared>,
     state: Mutex<State>,
     /// Rises with every change of the state.
-    changes: watch::Sender<u64>,
+    changes: Watched<u64>,
 }
 
 struct State {
@@ -66,7 +65,7 @@ impl Lane {
                 running: BTreeMap::new(),
                 left: VecDeque::new(),
             }),
-            changes: watch::Sender::new(0),
+            changes: Watched::new(0),
         }
     }
 
@@ -76,7 +75,7 @@ impl Lane {
     }
 
     /// Hears of every change from now on.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> Receiver<u64> {
         self.changes.subscribe()
     }
 

@@ -3,8 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::answers::is_about_membership;
 use super::journal::{Journal, Moment, Record};
 use super::keeper::{Gone, Keeper};
@@ -13,6 +11,7 @@ use super::server_clock::{Exchange, ServerClock, Stamp};
 use crate::client::{ClientError, Stamps, Timed};
 use crate::clock::{BootTime, SharedClock};
 use crate::device::Contact;
+use crate::watch::{Receiver, Watched};
 
 /// How often the journal is told the server's time; it keeps about one a day.
 const GOOD_TIME_EVERY: Duration = Duration::from_secs(3600);
@@ -30,7 +29,7 @@ pub struct Shared {
     boot_id: String,
     state: Mutex<State>,
     /// Rises whenever a lane lets a device go.
-    freed: watch::Sender<u64>,
+    freed: Watched<u64>,
 }
 
 struct State {
@@ -47,7 +46,7 @@ impl Shared {
                 server_clock: ServerClock::new(),
                 good_time_due: clock.now(),
             }),
-            freed: watch::Sender::new(0),
+            freed: Watched::new(0),
             clock,
             keeper,
             contact,
@@ -154,7 +153,7 @@ impl Shared {
     }
 
     /// Hears whenever a device is let go.
-    pub fn frees(&self) -> watch::Receiver<u64> {
+    pub fn frees(&self) -> Receiver<u64> {
         self.freed.subscribe()
     }
 }

@@ -3,25 +3,23 @@
 //! Devices know no servers: the agent's lanes say [`Contact::heard`], an output acts by [`Contact::last`]
 //! (docs/fence.md, section 7, “lost”).
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::clock::{BootTime, Clock};
+use crate::watch::Watched;
 
 /// A moment that only moves forward: the *sending* of the last request that was answered as one of a member. Cheap to
 /// clone; clones are the same.
 #[derive(Debug, Clone)]
 pub struct Contact {
-    last: Arc<watch::Sender<BootTime>>,
+    last: Watched<BootTime>,
 }
 
 impl Contact {
     /// As if the server had been heard from `now`: at the start of the agent its time begins afresh.
     pub fn new(now: BootTime) -> Self {
         Contact {
-            last: Arc::new(watch::Sender::new(now)),
+            last: Watched::new(now),
         }
     }
 
@@ -56,11 +54,7 @@ impl Contact {
 
     /// Waits until something newer than `than` was heard. Safe to drop and to call again.
     pub async fn heard_since(&self, than: BootTime) {
-        let mut receiver = self.last.subscribe();
-        if receiver.wait_for(|last| *last > than).await.is_err() {
-            // Closed: impossible while `self` holds the sender.
-            std::future::pending().await
-        }
+        self.last.wait_for(|last| *last > than).await;
     }
 }
 

@@ -4,23 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::{CONFIRM_MAX_AGE, Confirmation, Confirmed, VerbError};
 use crate::clock::{BootTime, SharedClock};
+use crate::watch::Watched;
 
 /// A token that says once and for all that something shall stop, and why. Clones share the same fate.
 #[derive(Clone)]
 pub struct Cancellation {
-    // The sender is kept beside every receiver, so the channel cannot close before it is cancelled.
-    reason: Arc<watch::Sender<Option<Arc<str>>>>,
+    reason: Watched<Option<Arc<str>>>,
 }
 
 impl Cancellation {
     /// Not cancelled.
     pub fn new() -> Self {
         Cancellation {
-            reason: Arc::new(watch::Sender::new(None)),
+            reason: Watched::new(None),
         }
     }
 
@@ -48,16 +46,7 @@ impl Cancellation {
 
     /// Waits until it is cancelled and says why. Safe to drop and to call again.
     pub async fn cancelled(&self) -> Arc<str> {
-        let mut receiver = self.reason.subscribe();
-        let reason = match receiver.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone(),
-            Err(_) => None,
-        };
-        match reason {
-            Some(reason) => reason,
-            // Closed without a reason: impossible while `self` holds the sender.
-            None => std::future::pending().await,
-        }
+        self.reason.find(Clone::clone).await
     }
 }
 

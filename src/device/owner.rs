@@ -28,13 +28,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::beside::Beside;
 use super::{
     Call, Cancellation, Context, Device, DeviceError, Effect, Limit, Outcome, Urgency, Verb, VerbError, lock,
 };
 use crate::clock::{BootTime, SharedClock};
+use crate::watch::Watched;
 
 /// How long a stopped verb may take to return before its future is dropped wherever it waits. Well within the
 /// margin that every lease keeps (docs/fence.md, section 2: 250 ms, or a tenth of `maxexectime`).
@@ -99,8 +100,8 @@ struct Shared {
     running: Mutex<Option<Running>>,
     time_to_safe: Mutex<Duration>,
     /// Counts what stops the device from outside; whoever waits while it rises is turned away.
-    overtaken: watch::Sender<u64>,
-    fault: watch::Sender<Option<String>>,
+    overtaken: Watched<u64>,
+    fault: Watched<Option<String>>,
     /// The last attempt to make it safe failed. Told before the fault.
     not_safe: AtomicBool,
     local_output: bool,
@@ -200,8 +201,8 @@ fn assemble(device: Box<dyn Device>, clock: SharedClock) -> (DeviceHandle, Owner
         waiting: AtomicUsize::new(0),
         running: Mutex::new(None),
         time_to_safe: Mutex::new(device.time_to_safe()),
-        overtaken: watch::Sender::new(0),
-        fault: watch::Sender::new(None),
+        overtaken: Watched::new(0),
+        fault: Watched::new(None),
         not_safe: AtomicBool::new(false),
         local_output: device.is_local_output(),
     });

@@ -15,13 +15,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::api::{Api, Said};
 use super::settings::Http;
 use crate::protocol::Refusal;
 use crate::protocol::time::Time;
+use crate::watch::Watched;
 
 /// The time at the server in nanoseconds since 1970, for clients that must know it closely.
 pub const OUTPOST_TIME: HeaderName = HeaderName::from_static("outpost-time");
@@ -55,7 +56,7 @@ pub async fn serve(
     let grace = Duration::from_secs(settings.shutdown_grace);
     let places = Arc::new(Semaphore::new(settings.max_connections));
     let server = Arc::new(Server { api, settings });
-    let (stopping, stopped) = watch::channel(());
+    let stopping = Watched::new(false);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -70,9 +71,9 @@ pub async fn serve(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let (server, stopped) = (server.clone(), stopped.clone());
+                let (server, stopping) = (server.clone(), stopping.clone());
                 connections.spawn(async move {
-                    connection(stream, server, stopped).await;
+                    connection(stream, server, stopping).await;
                     drop(place);
                 });
             }
@@ -85,8 +86,7 @@ pub async fn serve(
     }
     drop(listener);
     drain();
-    // Nobody is connected: nobody is told.
-    let _ = stopping.send(());
+    stopping.send_replace(true);
     let finish = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, finish).await.is_err() {
         tracing::warn!("some requests did not finish in time");
@@ -95,7 +95,7 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, server: Arc<Server>, mut stopped: watch::Receiver<()>) {
+async fn connection(stream: TcpStream, server: Arc<Server>, stopping: Watched<bool>) {
     // Answers are small and awaited.
     let _ = stream.set_nodelay(true);
     let idle = Duration::from_secs(server.settings.idle_timeout);
@@ -112,7 +112,7 @@ async fn connection(stream: TcpStream, server: Arc<Server>, mut stopped: watch::
     let mut connection = pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
-        _ = stopped.changed() => {
+        () = stopping.wait_for(|stopping| *stopping) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

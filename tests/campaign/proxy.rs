@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outpost::protocol::Request;
+use outpost::watch::Watched;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{self, watch};
+use tokio::sync;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::fence::Broken;
@@ -34,7 +35,7 @@ pub struct Proxy(Arc<Inner>);
 struct Inner {
     hub: SocketAddr,
     weather: Mutex<Weather>,
-    resets: watch::Sender<u64>,
+    resets: Watched<u64>,
     liar: Liar,
     assigned: Assigned,
     /// What the agent asked and told of processes.
@@ -42,7 +43,7 @@ struct Inner {
 }
 
 /// The ids of the processes that were seen to be assigned, before anything happened to that answer; all proxies share it.
-pub type Assigned = Arc<watch::Sender<BTreeSet<String>>>;
+pub type Assigned = Watched<BTreeSet<String>>;
 
 /// Where answers go: those of the hub, and those that are given instead.
 type ToAgent<'a> = sync::Mutex<WriteHalf<'a>>;
@@ -73,7 +74,7 @@ impl Proxy {
         let proxy = Proxy(Arc::new(Inner {
             hub,
             weather: Mutex::default(),
-            resets: watch::Sender::new(0),
+            resets: Watched::new(0),
             liar: Liar::new(broken),
             assigned,
             told: Mutex::default(),
@@ -125,7 +126,7 @@ impl Proxy {
             tokio::select! {
                 end = self.requests(from_agent, to_hub, &to_agent) => end,
                 end = self.answers(from_hub, &to_agent) => end,
-                _ = resets.changed() => End::Reset,
+                () = resets.changed() => End::Reset,
             }
         };
         if matches!(end, End::Reset) {

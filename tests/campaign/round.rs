@@ -1,6 +1,5 @@
 //! One round: a hub, its agents, their work and their faults, and what was seen of it.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,8 @@ use outpost::keyfile;
 use outpost::protocol::PrivateKey;
 use outpost::protocol::dialect::Dialect;
 use outpost::protocol::model::{ProcessSpec, Runtime, RuntimeState, SUBMISSION_ID};
-use tokio::sync::{Mutex, watch};
+use outpost::watch::Watched;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -62,7 +62,7 @@ pub async fn run(plan: Plan, programs: &Programs, folder: &Path) -> Seen {
     let began = wall();
     let happening = Happening::default();
     let hub = Arc::new(Mutex::new(hub));
-    let (end_of_work, working) = watch::channel(true);
+    let working = Watched::new(true);
     let mut ids = Vec::new();
     for agent in &agents {
         ids.push(agent.lock().await.id.clone());
@@ -86,7 +86,7 @@ pub async fn run(plan: Plan, programs: &Programs, folder: &Path) -> Seen {
         faults.spawn(strike_agent(of_agent, number, agent, proxy, happening.clone()));
     }
     faults.join_all().await;
-    end_of_work.send_replace(false);
+    working.send_replace(false);
     let submitted: Vec<Submitted> = submitting.join_all().await.into_iter().flatten().collect();
     let unspent = proxies.iter().map(Proxy::calm).sum();
     if !rest(&owner, &colony, REST_ALONE).await {
@@ -193,7 +193,7 @@ async fn submit_all(
     operator: Caller,
     colony: String,
     ids: Arc<Vec<String>>,
-    mut working: watch::Receiver<bool>,
+    working: Watched<bool>,
     assigned: Assigned,
 ) -> Vec<Submitted> {
     let mut submitted = Vec::new();
@@ -201,7 +201,7 @@ async fn submit_all(
     for work in work {
         tokio::select! {
             () = sleep(work.pause) => {}
-            _ = working.changed() => break,
+            () = working.wait_for(|working| !working) => break,
         }
         let spec = spec(&work, &colony, &ids);
         let id = loop {
@@ -212,7 +212,7 @@ async fn submit_all(
             }
         };
         if let Some(later) = work.deleted_after {
-            let (working, assigned) = (working.clone(), assigned.subscribe());
+            let (working, assigned) = (working.clone(), assigned.clone());
             deleting.spawn(delete(operator.clone(), id.clone(), later, working, assigned));
         }
         submitted.push(Submitted { id, work });
@@ -222,16 +222,10 @@ async fn submit_all(
 }
 
 /// Deletes a process a while after it was assigned, or at the end. When that took effect the ledger says.
-async fn delete(
-    operator: Caller,
-    id: String,
-    later: Duration,
-    mut working: watch::Receiver<bool>,
-    mut assigned: watch::Receiver<BTreeSet<String>>,
-) {
+async fn delete(operator: Caller, id: String, later: Duration, working: Watched<bool>, assigned: Assigned) {
     let was_assigned = tokio::select! {
-        seen = assigned.wait_for(|assigned| assigned.contains(&id)) => seen.is_ok(),
-        ended = working.wait_for(|working| !working) => ended.is_err(),
+        () = assigned.wait_for(|assigned| assigned.contains(&id)) => true,
+        () = working.wait_for(|working| !working) => false,
     };
     if was_assigned {
         sleep(later).await;

@@ -1,5 +1,6 @@
 //! Many flights, on all processors.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use super::judge::Kind;
 use super::met::Met;
 use super::plan::Plan;
 use super::world::{Outcome, World};
-use crate::simulated::seeds::{self, ENOUGH};
+use crate::simulated::seeds::{self, ENOUGH, Twice};
 use crate::simulated::verdict::Failed;
 
 /// What came of many seeds.
@@ -21,6 +22,8 @@ pub struct Tally {
     pub met: Met,
     pub took: Duration,
     pub failed: Failed<Kind>,
+    /// Whose two runs were not the same.
+    pub differed: BTreeSet<u64>,
 }
 
 impl fmt::Display for Tally {
@@ -28,7 +31,7 @@ impl fmt::Display for Tally {
         self.failed.write(out, Plan::of)?;
         write!(
             out,
-            "{} flights of {} seeds in {:.1} s ({:.1} simulated hours); {} times it had to come down at once; failed: {} {:?}",
+            "{} flights of {} seeds in {:.1} s ({:.1} simulated hours); {} times it had to come down at once; failed: {} {:?}; differed from run to run: {:?}",
             self.flights,
             self.seeds,
             self.took.as_secs_f64(),
@@ -36,6 +39,7 @@ impl fmt::Display for Tally {
             self.orders,
             self.failed.len(),
             self.failed.kinds(),
+            self.differed,
         )
     }
 }
@@ -63,7 +67,15 @@ fn run_until(
     is_enough: impl Fn(&Tally) -> bool + Sync,
 ) -> Tally {
     let started = Instant::now();
-    let run = |seed| World::run(&Plan::of(seed), broken, false);
+    let twice = Twice::default();
+    let run = |seed| {
+        let plan = Plan::of(seed);
+        twice.run(
+            seed,
+            |with_log| World::run(&plan, broken, with_log),
+            |outcome| &outcome.log,
+        )
+    };
     let add = |tally: &mut Tally, seed, outcome: Outcome| {
         // What was still in the air when there was enough does not count.
         if is_enough(tally) {
@@ -79,6 +91,7 @@ fn run_until(
     let tally = seeds::run(seeds, run, add, &is_enough);
     Tally {
         took: started.elapsed(),
+        differed: twice.differed(),
         ..tally
     }
 }

@@ -90,6 +90,10 @@ fn the_campaign() {
         tally.failed.is_empty(),
         "look at one with: scripts/flights --show SEED"
     );
+    assert!(
+        tally.differed.is_empty(),
+        "a seed must always be the same: compare two of scripts/flights --show SEED"
+    );
     // In a few flights not everything is met.
     let missing = tally.met.missing(tally.flights);
     assert!(

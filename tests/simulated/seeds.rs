@@ -1,5 +1,6 @@
 //! Many seeds side by side, and one for whoever wants to read it.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Mutex;
 
@@ -35,6 +36,40 @@ pub fn run<Tally: Default + Send, Outcome>(
         }
     });
     tally.into_inner().unwrap()
+}
+
+/// Seeds that are run twice, and those of which it was found that the runs differ.
+#[derive(Debug, Default)]
+pub struct Twice {
+    differed: Mutex<BTreeSet<u64>>,
+}
+
+impl Twice {
+    /// One seed of so many is run twice, unless the environment says otherwise.
+    const EVERY: u64 = 100;
+
+    /// Runs a seed; if its turn has come, once more, each time with the log.
+    pub fn run<Outcome>(
+        &self,
+        seed: u64,
+        run: impl Fn(bool) -> Outcome,
+        log: impl Fn(&Outcome) -> &[String],
+    ) -> Outcome {
+        let every = number("OUTPOST_TWICE_EVERY").unwrap_or(Self::EVERY);
+        if !seed.is_multiple_of(every) {
+            return run(false);
+        }
+        let (first, second) = (run(true), run(true));
+        if log(&first) != log(&second) {
+            self.differed.lock().unwrap().insert(seed);
+        }
+        first
+    }
+
+    /// The seeds whose two runs differed.
+    pub fn differed(self) -> BTreeSet<u64> {
+        self.differed.into_inner().unwrap()
+    }
 }
 
 /// A number that a script passes in the environment.

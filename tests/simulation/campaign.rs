@@ -1,5 +1,6 @@
 //! Many schedules, on all processors.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use super::fence::Broken;
 use super::plan::Plan;
 use super::witness::Kind;
 use super::world::{Outcome, World};
-use crate::simulated::seeds::{self, ENOUGH};
+use crate::simulated::seeds::{self, ENOUGH, Twice};
 use crate::simulated::verdict::Failed;
 
 /// What came of many schedules.
@@ -19,6 +20,8 @@ pub struct Tally {
     pub events: u64,
     pub took: Duration,
     pub failed: Failed<Kind>,
+    /// Whose two runs were not the same.
+    pub differed: BTreeSet<u64>,
 }
 
 impl fmt::Display for Tally {
@@ -26,7 +29,7 @@ impl fmt::Display for Tally {
         self.failed.write(out, Plan::of)?;
         write!(
             out,
-            "{} schedules in {:.1} s ({:.0} a second): {} requests, {} events, {} edges; failed: {} {:?}",
+            "{} schedules in {:.1} s ({:.0} a second): {} requests, {} events, {} edges; failed: {} {:?}; differed from run to run: {:?}",
             self.schedules,
             self.took.as_secs_f64(),
             self.schedules as f64 / self.took.as_secs_f64(),
@@ -35,6 +38,7 @@ impl fmt::Display for Tally {
             self.edges,
             self.failed.len(),
             self.failed.kinds(),
+            self.differed,
         )
     }
 }
@@ -55,7 +59,15 @@ fn run_until(
     is_enough: impl Fn(&Tally) -> bool + Sync,
 ) -> Tally {
     let started = Instant::now();
-    let run = |seed| World::run(&Plan::of(seed), broken, false);
+    let twice = Twice::default();
+    let run = |seed| {
+        let plan = Plan::of(seed);
+        twice.run(
+            seed,
+            |with_log| World::run(&plan, broken, with_log),
+            |outcome| &outcome.log,
+        )
+    };
     let add = |tally: &mut Tally, seed, outcome: Outcome| {
         tally.schedules += 1;
         tally.requests += outcome.requests;
@@ -66,6 +78,7 @@ fn run_until(
     let tally = seeds::run(seeds, run, add, is_enough);
     Tally {
         took: started.elapsed(),
+        differed: twice.differed(),
         ..tally
     }
 }

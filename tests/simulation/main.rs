@@ -42,9 +42,12 @@ const BREAKS: [(Broken, Kind, std::ops::Range<u64>); 4] = [
     (Broken::OutboxWithoutAsking, Kind::False, 0..20),
 ];
 
+/// Seeds that came out differently from run to run as long as tasks that wait for one value were woken in no fixed order.
+const WAKING: [u64; 4] = [14476, 14476, 24743, 24743];
+
 #[test]
 fn the_same_seed_is_the_same_schedule() {
-    for seed in 0..20 {
+    for seed in (0..20).chain(WAKING) {
         let plan = Plan::of(seed);
         let (first, second) = (World::run(&plan, None, true), World::run(&plan, None, true));
         seeds::assert_same(seed, &first.log, &second.log);
@@ -83,6 +86,10 @@ fn the_campaign() {
     assert!(
         tally.failed.is_empty(),
         "look at one with: scripts/simulate --show SEED"
+    );
+    assert!(
+        tally.differed.is_empty(),
+        "a seed must always be the same: compare two of scripts/simulate --show SEED"
     );
     for (broken, kind, _) in BREAKS {
         let tally = campaign::run_broken(from..from + count, broken, kind);

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use crate::client::{Client, Exchange, Exchanging, Stamps, Transport, TransportError, Unreachable};
 use crate::clock::{BootTime, Clock, TestClock};
@@ -16,6 +15,7 @@ use crate::protocol::model::{
     Version,
 };
 use crate::protocol::{Answer, Envelope, Failure, Kind, PrivateKey, Refusal, Reply, Request, Time};
+use crate::watch::Watched;
 
 /// What happens to one request.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +54,7 @@ pub struct FakeServer {
 struct Inner {
     clock: Arc<TestClock>,
     state: Mutex<State>,
-    changes: watch::Sender<u64>,
+    changes: Watched<u64>,
     owner: PrivateKey,
 }
 
@@ -87,7 +87,7 @@ impl FakeServer {
                     latency: Duration::from_millis(4),
                     next: 0,
                 }),
-                changes: watch::Sender::new(0),
+                changes: Watched::new(0),
                 owner: PrivateKey::from_hex(&"33".repeat(32)).unwrap(),
             }),
         };
@@ -306,7 +306,7 @@ impl FakeServer {
                 if wanted(&process) {
                     return process;
                 }
-                changes.changed().await.unwrap();
+                changes.changed().await;
             }
         };
         match tokio::time::timeout(Duration::from_secs(3600), waiting).await {

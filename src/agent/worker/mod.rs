@@ -289,8 +289,8 @@ impl Worker {
         tokio::select! {
             biased;
             Some(job) = self.jobs.join_next() => log_lost_job(job),
-            _ = changes.changed() => {}
-            _ = frees.changed() => {}
+            () = changes.changed() => {}
+            () = frees.changed() => {}
             () = self.clock.sleep_until(wake) => {}
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::error::DroneError;
 use super::flight::Order;
@@ -13,6 +13,7 @@ use super::geo::Position;
 use super::verbs::{ABORT, LAND, STEERING, TIME_TO_SAFE};
 use crate::device::duration::format_duration;
 use crate::device::{Call, Context, DeviceError, Helm, Live, Outcome, Probe, Reading, Verb, VerbError, lock};
+use crate::watch::Watched;
 
 /// How far a flight is, for those who look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,7 +74,7 @@ struct Orders {
 /// The panel: written by the owner task, read by everybody.
 pub(super) struct Panel {
     device: String,
-    view: watch::Sender<View>,
+    view: Watched<View>,
     orders: Mutex<Orders>,
     called: Notify,
     verbs: Vec<Verb>,
@@ -84,7 +85,7 @@ impl Panel {
     pub(super) fn new(device: &str, verbs: &[Verb]) -> Arc<Self> {
         Arc::new(Panel {
             device: device.to_owned(),
-            view: watch::Sender::new(View::default()),
+            view: Watched::new(View::default()),
             orders: Mutex::default(),
             called: Notify::new(),
             verbs: verbs.to_vec(),
@@ -126,16 +127,15 @@ impl Panel {
 
     /// Waits until the flight follows the order of that number, or is over; no longer than [`STEERING`].
     pub(super) async fn heeded(&self, order: u64, context: &Context) -> Result<Outcome, VerbError> {
-        let mut view = self.view.subscribe();
         let deadline = context.now() + STEERING;
-        let heeded = view.wait_for(|view| match view.stage {
+        let heeded = self.view.wait_for(|view| match view.stage {
             Stage::None => true,
             Stage::Back { seen } => seen && view.orders >= order,
             Stage::Before | Stage::Out => false,
         });
         let late = tokio::select! {
             biased;
-            seen = heeded => seen.is_err(),
+            () = heeded => false,
             reason = context.cancellation().cancelled() => {
                 return Err(VerbError::Cancelled { reason: reason.to_string() });
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
+use crate::watch::{Receiver, Watched};
 
 use crate::device::gpio::Level;
 use crate::device::lock;
@@ -27,7 +27,7 @@ pub struct Inputs {
 }
 
 /// Where one input says its level.
-pub(super) type Place = Arc<watch::Sender<Option<Level>>>;
+pub(super) type Place = Watched<Option<Level>>;
 
 impl Inputs {
     /// The level of an input now.
@@ -36,7 +36,7 @@ impl Inputs {
     }
 
     /// The level of an input now and whenever it changes; never closes while any `Inputs` of the agent is there.
-    pub fn watch(&self, input: &str) -> watch::Receiver<Option<Level>> {
+    pub fn watch(&self, input: &str) -> Receiver<Option<Level>> {
         self.place(input).subscribe()
     }
 
@@ -44,8 +44,6 @@ impl Inputs {
     pub(super) fn place(&self, input: &str) -> Place {
         let mut levels = lock(&self.levels);
         let place = levels.entry(input.to_owned());
-        place
-            .or_insert_with(|| Arc::new(watch::Sender::new(None)))
-            .clone()
+        place.or_insert_with(|| Watched::new(None)).clone()
     }
 }

@@ -82,7 +82,7 @@ impl Input {
         loop {
             // A lost line tells no edges: better said at once than after the whole time.
             let level = self.watcher.seen().level().map_err(|cause| self.failed(cause))?;
-            let mut lost = self.watcher.seen().lost();
+            let lost = self.watcher.seen().lost();
             tokio::select! {
                 biased;
                 edge = self.watcher.next() => if edges.contain(edge) {

@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
-
 use super::edge::{Edge, EdgeEvent, EdgeSink};
 use super::levels::Place;
 use super::settings::InputSettings;
@@ -31,19 +29,16 @@ impl Seen {
 
     /// Hears when the line is lost.
     pub fn lost(&self) -> Lost {
-        Lost(self.level.subscribe())
+        Lost(self.level.clone())
     }
 }
 
 /// Waits for the loss of a line.
-pub(super) struct Lost(watch::Receiver<Option<Level>>);
+pub(super) struct Lost(Place);
 
 impl Lost {
-    pub async fn wait(&mut self) {
-        if self.0.wait_for(Option::is_none).await.is_err() {
-            // Closed: impossible while the input holds the sender.
-            std::future::pending().await
-        }
+    pub async fn wait(&self) {
+        self.0.wait_for(Option::is_none).await;
     }
 }
 

@@ -8,17 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::policy::Standing;
 use super::settings::OutputSettings;
 use crate::clock::BootTime;
 use crate::device::{DeviceSettings, lock};
+use crate::watch::Watched;
 
 /// Every group of an agent; clones are the same groups.
 #[derive(Debug, Clone, Default)]
 pub struct Interlocks {
-    groups: Arc<Mutex<BTreeMap<String, Arc<watch::Sender<Group>>>>>,
+    groups: Arc<Mutex<BTreeMap<String, Watched<Group>>>>,
 }
 
 impl Interlocks {
@@ -33,7 +32,7 @@ impl Interlocks {
                 group.join(device.as_str().into(), output.interlock_dead_time);
             }
         }
-        let shared = |(name, group)| (name, Arc::new(watch::Sender::new(group)));
+        let shared = |(name, group)| (name, Watched::new(group));
         Interlocks {
             groups: Arc::new(Mutex::new(groups.into_iter().map(shared).collect())),
         }
@@ -53,7 +52,7 @@ impl Interlocks {
 #[derive(Debug)]
 pub(super) struct Member {
     device: Arc<str>,
-    group: Arc<watch::Sender<Group>>,
+    group: Watched<Group>,
 }
 
 impl Member {
@@ -87,13 +86,8 @@ impl Member {
     /// Waits until the standing of `now` would be another, since something in the group has changed. Safe to drop and to
     /// call again.
     pub(super) async fn changed_from(&self, standing: Standing, now: BootTime) {
-        let mut receiver = self.group.subscribe();
-        let device = self.device.clone();
-        let other = receiver.wait_for(|group| group.standing(&device, now) != standing);
-        if other.await.is_err() {
-            // Closed: impossible while `self` holds the sender.
-            std::future::pending().await
-        }
+        let other = |group: &Group| group.standing(&self.device, now) != standing;
+        self.group.wait_for(other).await;
     }
 }
 

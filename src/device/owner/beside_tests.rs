@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::{Clock, TestClock};
 use crate::device::{Helm, Live, READINGS_MAX, Reading};
+use crate::watch::Watched;
 
 /// How far from safe the craft is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +18,13 @@ enum Where {
 
 /// A craft that flies for a minute, is home five seconds after it was told to, and takes twenty to be made safe.
 struct Craft {
-    place: Arc<watch::Sender<Where>>,
+    place: Watched<Where>,
     made_safe: Arc<AtomicUsize>,
     verbs: Vec<Verb>,
 }
 
 /// What the craft's other sides see.
-struct Sight(Arc<watch::Sender<Where>>);
+struct Sight(Watched<Where>);
 
 impl Sight {
     fn place(&self) -> Where {
@@ -65,8 +66,7 @@ impl Device for Craft {
     }
 
     async fn tend(&mut self) -> Result<(), DeviceError> {
-        let mut place = self.place.subscribe();
-        let _ = place.wait_for(|place| *place == Where::Coming).await;
+        self.place.wait_for(|place| *place == Where::Coming).await;
         tokio::time::sleep(seconds(60)).await;
         self.place.send_replace(Where::Ground);
         Ok(())
@@ -77,11 +77,9 @@ impl Device for Craft {
             return Ok(Outcome::new().with("said", "nothing to do"));
         }
         self.place.send_replace(Where::Out);
-        let mut place = self.place.subscribe();
-        let told = async { place.wait_for(|place| *place == Where::Ordered).await.is_ok() };
         tokio::select! {
             flown = context.sleep(seconds(60)) => flown?,
-            _ = told => context.sleep(seconds(5)).await?,
+            () = self.place.wait_for(|place| *place == Where::Ordered) => context.sleep(seconds(5)).await?,
         }
         let ordered = *self.place.borrow() == Where::Ordered;
         self.place.send_replace(Where::Ground);
@@ -160,7 +158,7 @@ fn bench() -> Bench {
         max_time: seconds(300),
     };
     let craft = Craft {
-        place: Arc::new(watch::Sender::new(Where::Ground)),
+        place: Watched::new(Where::Ground),
         made_safe: Arc::default(),
         verbs: vec![
             verb("fly", Effect::Once, Urgency::Work),

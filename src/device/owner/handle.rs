@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Command, DeviceHandle, Job, Reservation, Running, WAITING_MAX};
 use crate::device::{
     Call, Context, DeviceError, Helm, Live, Outcome, Probe, READINGS_MAX, Reading, Urgency, Verb, VerbError,
     lock,
 };
+use crate::watch::Receiver;
 
 /// Why a call that waited is turned away by a preempting verb.
 pub(super) fn was_overtaken(device: &str) -> String {
@@ -89,7 +90,7 @@ impl DeviceHandle {
 
     /// Why the device takes no commands (it could not be made safe, or has latched a fault), while that is so; the
     /// receiver hears every change.
-    pub fn fault(&self) -> watch::Receiver<Option<String>> {
+    pub fn fault(&self) -> Receiver<Option<String>> {
         self.shared.fault.subscribe()
     }
 
@@ -252,7 +253,7 @@ impl DeviceHandle {
         let patience = context.now() + context.queue_wait();
         tokio::select! {
             biased;
-            _ = overtaken.changed() => Err(VerbError::Cancelled {
+            () = overtaken.changed() => Err(VerbError::Cancelled {
                 reason: was_overtaken(&self.shared.name),
             }),
             reason = context.cancellation().cancelled() => Err(VerbError::Cancelled { reason: reason.to_string() }),
