@@ -306,6 +306,25 @@ fn try_does_one_verb_and_leaves_the_device_safe() {
     assert!(!place.state().exists(), "nothing was made");
 }
 
+/// It can be asked for whatever has no name of its own, so it is listed, warned of, and tried as processes call it.
+#[test]
+fn a_shell_worker_is_told_and_tried() {
+    let place = Place::with("", "[devices.any]\nkind = \"shell-worker\"");
+    place
+        .run(&["devices"])
+        .ended(0)
+        .has(&["any", "other", "shell-worker", "once,"]);
+    place
+        .run(&["check", "--offline"])
+        .ended(0)
+        .has(&["warning", "devices.any", "shell-worker:"])
+        .tells("kind = \"command\"");
+    let said = place.run(&["try", "/bin/echo", "over", "here"]).ended(0);
+    said.has(&["output", "over", "here"]);
+    let warnings = said.err.matches("shell-worker:").count();
+    assert_eq!(warnings, 1, "of the device that was opened: {}", said.err);
+}
+
 #[test]
 fn try_refuses_what_cannot_be_done() {
     let place = Place::new();
@@ -403,6 +422,7 @@ fn history_is_read_beside_a_running_agent() {
             "(the",
             "server",
             "was",
+            "perhaps",
             "not",
         ])
         .has(&[
@@ -429,7 +449,11 @@ fn history_is_read_beside_a_running_agent() {
         .collect();
     assert_eq!(objects.len(), 2);
     assert_eq!(objects[0]["function"], "lamp.pulse");
-    assert_eq!(objects[0]["server_knows"], false);
+    assert_eq!(
+        objects[0]["server_knows"],
+        serde_json::Value::Null,
+        "that is not known here"
+    );
     assert_eq!(objects[1]["refused"], "it waited too long");
 }
 

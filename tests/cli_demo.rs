@@ -120,6 +120,29 @@ async fn left_alone_it_goes_on_until_it_is_told_to_end() {
     assert!(directory.path().join("hub/keys/server.key").exists());
 }
 
+/// Building takes minutes the first time.
+#[tokio::test]
+async fn the_script_refuses_before_it_builds() {
+    for (arguments, said) in [
+        (&["--onec"][..], "demo: there is no option '--onec'"),
+        (&["--once", "home"], "demo: there is no option 'home'"),
+        (&["--once", "--dir"], "demo: --dir needs a value"),
+        (
+            &["--dir", "--onec", "--twice"],
+            "demo: there is no option '--twice'",
+        ),
+    ] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo");
+        let done = Command::new(script).args(arguments).output().await.unwrap();
+        let text = String::from_utf8(done.stderr).unwrap();
+        assert!(
+            !done.status.success() && text.contains(said),
+            "{arguments:?}: {text}"
+        );
+        assert!(text.contains("./scripts/demo --help"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn alone_it_says_what_to_build() {
     let directory = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tracing::subscriber::NoSubscriber;
 
 use super::edges::{self, EdgeQueue};
 use super::fault_exits;
@@ -180,11 +181,17 @@ fn registry_of<'a>(
     Ok(registry)
 }
 
-/// What a configuration lets processes call, on a simulated board: no hardware is touched, and nothing is left behind.
+/// What a configuration lets processes call, on a simulated board: no hardware is touched, nothing is left behind, and the
+/// log says nothing of devices that were never opened.
 ///
 /// # Errors
 /// What [`Devices::open`] would say of the configuration itself.
 pub(super) fn rehearse(settings: &Settings, clock: &SharedClock) -> Result<Registry, StartError> {
+    // Not `Dispatch::none`: what first speaks up under that would be silent for ever.
+    tracing::subscriber::with_default(NoSubscriber::default(), || rehearse_aloud(settings, clock))
+}
+
+fn rehearse_aloud(settings: &Settings, clock: &SharedClock) -> Result<Registry, StartError> {
     let board = SimulatedBoard::new(clock.clone());
     let mut opener = Opener::new(settings, BackendChoice::Simulated, &board, clock);
     let unowned = |device| owner::unowned(device, clock.clone());

@@ -73,6 +73,22 @@ pub struct Function {
 }
 
 impl Function {
+    /// The call that nobody's process makes: of whoever stands before the machine. `func` is what it was called by.
+    pub fn local_call(&self, func: &str, args: &[String]) -> Call {
+        if self.catches_all {
+            return ShellWorker::call(func, args, BTreeMap::new());
+        }
+        Call {
+            verb: self.verb.name.to_string(),
+            args: if args.is_empty() {
+                self.default_args.clone()
+            } else {
+                args.to_vec()
+            },
+            ..Call::default()
+        }
+    }
+
     /// The call that a process makes.
     pub fn call(&self, process: &Process) -> Call {
         let given = process.spec.args.clone().unwrap_or_default();
@@ -267,6 +283,11 @@ impl Registry {
             func: func.chars().take(200).collect(),
             known: self.names().map(str::to_owned).collect(),
         })
+    }
+
+    /// What answers for every function that has no name here, if anything does.
+    pub fn catch_all(&self) -> Option<&Function> {
+        self.catch_all.as_ref()
     }
 
     /// The names of all functions, sorted.

@@ -16,7 +16,7 @@ use super::worker::{LONGEST_POLL, LaneSettings};
 use crate::client::{HttpSettings, ServerUrl};
 use crate::config::{self, ConfigError};
 use crate::device::duration::{self, format_duration};
-use crate::device::gpio::BackendChoice;
+use crate::device::gpio::{BackendChoice, LineSpec};
 use crate::device::{self, Care, DeviceSettings, DeviceTable, Verb};
 use crate::protocol::identity::ID_LENGTH;
 pub use safety::{HeartbeatLine, Safety};
@@ -384,6 +384,18 @@ impl Settings {
                     format_duration(least)
                 );
                 return bad(&format!("devices.{name}.lost_after"), text);
+            }
+        }
+        let mut held: Vec<(&String, &LineSpec)> = Vec::new();
+        for (name, device) in self.kinds() {
+            for line in device.lines() {
+                // On a real board the kernel says so; but only when both are opened, which `check` does not do.
+                if let Some((other, _)) = held.iter().find(|(_, held)| held.address == line.address) {
+                    let text =
+                        format!("{line} is a line of devices.{other} already: each line has one holder");
+                    return bad(&format!("devices.{name}"), text);
+                }
+                held.push((name, line));
             }
         }
         if let Some((key, problem)) = self.safety.problem(self.kinds()) {

@@ -441,6 +441,8 @@ fn retries(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use clap::CommandFactory;
 
@@ -451,6 +453,33 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// `scripts/demo` looks at them before it builds what could.
+    #[test]
+    fn the_script_knows_the_demos_options() {
+        let script = include_str!("../../scripts/demo");
+        let cases = script.split_once("case $option in").unwrap().1;
+        let known: BTreeSet<&str> = cases
+            .split_once("*) die")
+            .unwrap()
+            .0
+            .split_whitespace()
+            .filter(|word| word.starts_with('-'))
+            .map(|word| word.trim_end_matches(')'))
+            .collect();
+        let command = Cli::command();
+        let demo = command.find_subcommand("demo").unwrap();
+        let mut expected: BTreeSet<String> = ["-h", "--help"].map(str::to_owned).into();
+        for option in demo.get_arguments() {
+            let name = format!("--{}", option.get_long().unwrap());
+            if option.get_action().takes_values() {
+                expected.insert(format!("{name}=?*"));
+            }
+            expected.insert(name);
+        }
+        let expected: BTreeSet<&str> = expected.iter().map(String::as_str).collect();
+        assert_eq!(known, expected);
     }
 
     #[test]

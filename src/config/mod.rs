@@ -233,6 +233,23 @@ impl Origins<'_> {
         given
     }
 
+    /// Where below a section an unknown key stands, if it stands there only once; else the section. Some sections are read by
+    /// readers that don't tell where in them they were.
+    fn unknown_within(&self, section: String, name: &str) -> String {
+        let mut found = Vec::new();
+        if let Some(value) = self
+            .settings
+            .as_ref()
+            .and_then(|settings| settings.get::<Value>(&section).ok())
+        {
+            named_so(&section, value, name, &mut found);
+        }
+        match <[String; 1]>::try_from(found) {
+            Ok([key]) => key,
+            Err(_) => section,
+        }
+    }
+
     /// Errors that serde worded.
     fn explain_text(&self, text: &str, outer: Option<String>) -> ConfigError {
         let names: Vec<String> = text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
@@ -245,11 +262,11 @@ impl Origins<'_> {
                 .filter(|known| *known != name)
                 .cloned()
                 .collect();
-            let key = match &outer {
+            let key = match outer.map(|section| self.unknown_within(section, name)) {
                 Some(section) if section != name && !section.ends_with(&format!(".{name}")) => {
                     format!("{section}.{name}")
                 }
-                Some(key) => key.clone(),
+                Some(key) => key,
                 None => name.to_owned(),
             };
             return ConfigError::Unknown {
@@ -315,6 +332,25 @@ fn texts(key: &str, value: Value, into: &mut Vec<(String, String)>) {
             }
         }
         ValueKind::Array(list) => list.into_iter().for_each(|value| texts(key, value, into)),
+        _ => {}
+    }
+}
+
+/// The keys in a value that have that name.
+fn named_so(key: &str, value: Value, name: &str, into: &mut Vec<String>) {
+    match value.kind {
+        ValueKind::Table(table) => {
+            for (inner, value) in table {
+                let key = format!("{key}.{inner}");
+                named_so(&key, value, name, into);
+                if inner == name {
+                    into.push(key);
+                }
+            }
+        }
+        ValueKind::Array(list) => list
+            .into_iter()
+            .for_each(|value| named_so(key, value, name, into)),
         _ => {}
     }
 }

@@ -85,13 +85,22 @@ pub enum VerbError {
         fault: String,
     },
     /// The verb ended badly, and then the device could not be made safe either.
-    #[error("{cause}; and then it could not be made safe: {fault}")]
+    #[error("{cause}; {}", not_safe(cause, fault))]
     NotSafe {
         /// How the verb ended.
         cause: Box<VerbError>,
         /// Why the device is not safe.
         fault: String,
     },
+}
+
+/// A port that is gone is the reason for both, and told once.
+fn not_safe(cause: &VerbError, fault: &str) -> String {
+    if cause.to_string() == fault {
+        "for that it could not be made safe either".to_owned()
+    } else {
+        format!("and then it could not be made safe: {fault}")
+    }
 }
 
 impl VerbError {
@@ -226,4 +235,30 @@ pub enum DeviceError {
         /// Its kind.
         kind: &'static str,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reason_for_both_is_told_once() {
+        let gone = || DeviceError::Gone {
+            device: "meter".to_owned(),
+        };
+        let told = |fault: &str| {
+            let cause = Box::new(VerbError::Failed(gone()));
+            let fault = fault.to_owned();
+            VerbError::NotSafe { cause, fault }.to_string()
+        };
+        let reason = gone().to_string();
+        assert_eq!(
+            told(&reason),
+            format!("{reason}; for that it could not be made safe either")
+        );
+        assert_eq!(
+            told("other"),
+            format!("{reason}; and then it could not be made safe: other")
+        );
+    }
 }

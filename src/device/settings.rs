@@ -202,13 +202,13 @@ impl DeviceSettings {
         match self {
             DeviceSettings::Serial(serial) => serial.port.warnings(),
             DeviceSettings::Modbus(modbus) => modbus.port.warnings(),
+            DeviceSettings::ShellWorker(_) => vec![ShellWorker::WARNING.to_owned()],
             DeviceSettings::Lamp(_)
             | DeviceSettings::Drone(_)
             | DeviceSettings::Input(_)
             | DeviceSettings::Sleep(_)
             | DeviceSettings::Echo(_)
-            | DeviceSettings::Command(_)
-            | DeviceSettings::ShellWorker(_) => Vec::new(),
+            | DeviceSettings::Command(_) => Vec::new(),
         }
     }
 }

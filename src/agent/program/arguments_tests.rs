@@ -110,3 +110,42 @@ fn what_is_not_understood_is_named() {
         assert!(error.to_string().contains(expected), "{words:?}: {error}");
     }
 }
+
+/// What documents tell people to type is understood.
+#[test]
+fn what_the_documents_tell_to_type_is_understood() {
+    let mut typed = 0;
+    for page in [
+        include_str!("../../../README.md"),
+        include_str!("../../../docs/agent.md"),
+        include_str!("../../../docs/drone.md"),
+        include_str!("../../../docs/inputs.md"),
+        include_str!("../../../docs/outputs.md"),
+        include_str!("../../../docs/safety.md"),
+        include_str!("../../../docs/service.md"),
+        include_str!("../../../systemd/README.md"),
+    ] {
+        for piece in page.lines().chain(page.split('`')) {
+            let line = piece.trim_start_matches("sudo -u outpost-agent ");
+            let Some(words) = line.strip_prefix("outpost-agent ") else {
+                continue;
+            };
+            // The first line alone, without a comment.
+            let words = words.lines().next().unwrap().split('#').next().unwrap();
+            if words.contains('`') {
+                // A line of prose; its pieces come by themselves.
+                continue;
+            }
+            let understood = parse(
+                super::super::COMMANDS,
+                words.split_whitespace().map(OsString::from),
+            );
+            assert!(understood.is_ok(), "{line}: {}", understood.err().unwrap());
+            typed += 1;
+        }
+    }
+    assert!(
+        typed > 8,
+        "only {typed} seen: is the test looking in the right places?"
+    );
+}

@@ -75,7 +75,14 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
         Ok(lock) => lock,
         Err(problem) => return complain(console, FAILED, problem),
     };
-    let code = try_it(settings, function, args, &hold, console).await;
+    let code = try_it(
+        settings,
+        function,
+        function.local_call(name, args),
+        &hold,
+        console,
+    )
+    .await;
     drop(lock);
     code
 }
@@ -93,7 +100,7 @@ fn lock_if_there(settings: &Settings, name: &str) -> Result<Option<Lock>, String
 async fn try_it(
     settings: &Settings,
     function: &Function,
-    args: &[String],
+    call: Call,
     hold: &Hold,
     console: &mut Console,
 ) -> u8 {
@@ -106,15 +113,6 @@ async fn try_it(
     let device = match open(settings, function.device.name(), &clock) {
         Ok(device) => device,
         Err(problem) => return complain(console, FAILED, problem),
-    };
-    let call = Call {
-        verb: function.verb.name.to_string(),
-        args: if args.is_empty() {
-            function.default_args.clone()
-        } else {
-            args.to_vec()
-        },
-        ..Call::default()
     };
     let context = Context::new(clock.clone()).with_cancellation(stop.clone());
     let mut code = match device.perform(call, context).await {

@@ -51,21 +51,19 @@ fn listing(settings: &Settings, registry: &Registry) -> String {
         .names()
         .filter_map(of)
         .partition(|function| settings.functions.contains_key(&function.name));
-    let rows: Vec<[String; 6]> = functions
+    let mut rows: Vec<[String; 6]> = functions
         .iter()
         .map(|function| {
-            [
-                format!("{} {}", function.name, function.verb.usage)
-                    .trim_end()
-                    .to_owned(),
-                function.device.kind().to_owned(),
-                effect(function).to_owned(),
-                urgency(function.verb.urgency).to_owned(),
-                format_duration(function.verb.max_time),
-                function.verb.help.to_string(),
-            ]
+            let named = format!("{} {}", function.name, function.verb.usage);
+            row(named.trim_end().to_owned(), function)
         })
         .collect();
+    // Last, as it is asked last.
+    rows.extend(
+        registry
+            .catch_all()
+            .map(|function| row("any other".to_owned(), function)),
+    );
     let mut text = table(
         ["FUNCTION", "KIND", "EFFECT", "URGENCY", "AT MOST", "HELP"],
         &rows,
@@ -81,6 +79,17 @@ fn listing(settings: &Settings, registry: &Registry) -> String {
         text = format!("{text}\n\n{}", table(["FURTHER NAME", "STANDS FOR"], &rows));
     }
     text
+}
+
+fn row(called: String, function: &Function) -> [String; 6] {
+    [
+        called,
+        function.device.kind().to_owned(),
+        effect(function).to_owned(),
+        urgency(function.verb.urgency).to_owned(),
+        format_duration(function.verb.max_time),
+        function.verb.help.to_string(),
+    ]
 }
 
 /// What the function is called where it has no further name.

@@ -115,7 +115,8 @@ fn result(past: &Past) -> String {
     }
     match &past.delivery {
         Delivery::Nothing | Delivery::Taken => past.ended.to_string(),
-        Delivery::Waiting => format!("{} (the server was not told yet)", past.ended),
+        // That it was told is written with the next record only: until then nobody knows but the agent that runs.
+        Delivery::Waiting => format!("{} (the server was perhaps not told yet)", past.ended),
         Delivery::Moot(reason) => format!("{} (the server was not told: {reason})", past.ended),
     }
 }
@@ -130,8 +131,8 @@ fn json(past: &Past) -> serde_json::Value {
         "ended": past.refused.is_none().then(|| past.ended.to_string()),
         "server_knows": match past.delivery {
             Delivery::Taken => Some(true),
-            Delivery::Waiting | Delivery::Moot(_) => Some(false),
-            Delivery::Nothing => None,
+            Delivery::Moot(_) => Some(false),
+            Delivery::Waiting | Delivery::Nothing => None,
         },
     })
 }

@@ -40,7 +40,9 @@ fn the_examples_of_the_page_on_safety_can_be_used() {
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
     assert_eq!(blocks.len(), 2);
-    let base = SIMULATED.replace("http://hub.local", "https://hub.local");
+    let base = SIMULATED
+        .replace("http://hub.local", "https://hub.local")
+        .replace("GPIO17", "GPIO22");
     for block in blocks {
         // The line of the heartbeat, once there is such a thing.
         if block.contains("[safety]") && !SHIPPED.contains("[safety]") {
@@ -460,6 +462,21 @@ fn errors_name_the_key_the_file_and_what_to_do() {
             "kind = \"shell-worker\"\n[devices.box2]\nkind = \"shell-worker\"",
             "devices.box2.kind",
             "devices.box does already",
+        ),
+        (
+            "kind = \"input\"\nline = \"GPIO17\"",
+            "devices.lamp",
+            "GPIO17 is a line of devices.box already: each line has one holder",
+        ),
+        (
+            "kind = \"lamp\"\nline = \"GPIO5\"\nfeedback = { line = \"GPIO17\" }",
+            "devices.lamp",
+            "GPIO17 is a line of devices.box already",
+        ),
+        (
+            "kind = \"command\"\n[devices.box.functions.now]\nprogram = \"/bin/date\"\nlimits = { mem = 1 }",
+            "`devices.box.functions.now.limits.mem`",
+            "did you mean `memory`?",
         ),
         (
             "kind = \"command\"\nslots = 2\n[devices.box.functions.now]\nprogram = \"/bin/date\"",

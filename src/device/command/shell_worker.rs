@@ -39,13 +39,13 @@ pub struct ShellWorker {
 impl ShellWorker {
     /// Its one verb: the first argument is the program, the others are the program's.
     pub const VERB: &'static str = "run";
+    /// What its owner is to know, and what would be better.
+    pub const WARNING: &'static str = "shell-worker: whoever may submit to the colony can run any program as this agent's user, and read \
+        its key; kind = \"command\" runs configured programs only";
 
     /// A worker of that name. Says in the log what it opens.
     pub fn open(name: &str, settings: &ShellWorkerSettings, clock: SharedClock) -> Self {
-        tracing::warn!(
-            device = name,
-            "shell-worker: whoever may submit to the colony can run any program as this agent's user"
-        );
+        tracing::warn!(device = name, "{}", ShellWorker::WARNING);
         let verb = Verb {
             name: ShellWorker::VERB.into(),
             usage: "<program> [args…]".into(),

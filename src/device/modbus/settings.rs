@@ -66,8 +66,10 @@ pub enum ModbusSettingsError {
     #[error("there are no points: write [[devices.NAME.points]] with name, memory and address for each")]
     NoPoints,
     /// A point.
-    #[error("points: {name:?} {problem}")]
+    #[error("points: number {number} ({name:?}) {problem}")]
     Point {
+        /// Which, from 1: where a configuration is explained no values are told, and names are some.
+        number: usize,
         /// Its name.
         name: String,
         /// What is wrong with it.
@@ -226,16 +228,20 @@ impl TryFrom<ModbusTable> for ModbusSettings {
             return Err(range("points", table.points.len(), "at most 1000"));
         }
         let mut points: Vec<Point> = Vec::with_capacity(table.points.len());
-        for written in table.points {
+        for (number, written) in (1..).zip(table.points) {
             let name = written.name.clone();
-            let wrong = |problem| ModbusSettingsError::Point { name, problem };
-            let point = point(written, table.unit_id).map_err(wrong)?;
-            if points.iter().any(|known| known.name == point.name) {
-                return Err(ModbusSettingsError::Point {
-                    name: point.name,
-                    problem: "is there twice".to_owned(),
-                });
-            }
+            let wrong = |problem| ModbusSettingsError::Point {
+                number,
+                name,
+                problem,
+            };
+            let point = point(written, table.unit_id).and_then(|point| {
+                let twin = points.iter().position(|known| known.name == point.name);
+                twin.map_or(Ok(point), |twin| {
+                    Err(format!("has the name of number {}", twin + 1))
+                })
+            });
+            let point = point.map_err(wrong)?;
             points.push(point);
         }
         Ok(ModbusSettings {
@@ -279,6 +285,7 @@ fn point(table: PointTable, unit_id: Option<u8>) -> Result<Point, String> {
         Some(CodingName::I32) => Coding::I32,
         Some(CodingName::F32) => Coding::F32,
     };
+    let a = if memory == Memory::Input { "an" } else { "a" };
     if memory.is_bits() {
         let needless = [
             ("type", table.coding.is_some()),
@@ -289,11 +296,11 @@ fn point(table: PointTable, unit_id: Option<u8>) -> Result<Point, String> {
             ("max", table.max.is_some()),
         ];
         if let Some((key, _)) = needless.iter().find(|(_, there)| *there) {
-            return Err(format!("is a {memory}, which has no {key}"));
+            return Err(format!("is {a} {memory}, which has no {key}"));
         }
     }
     if table.writable && !memory.is_writable() {
-        return Err(format!("is a {memory}, which can't be written"));
+        return Err(format!("is {a} {memory}, which can't be written"));
     }
     if table.address.checked_add(coding.addresses() - 1).is_none() {
         return Err("reaches beyond address 65535".to_owned());
@@ -336,7 +343,7 @@ fn point(table: PointTable, unit_id: Option<u8>) -> Result<Point, String> {
     if let Some(ValueText(safe)) = table.safe {
         if !memory.is_writable() {
             return Err(format!(
-                "is a {memory}, which can't be written: it can't have safe"
+                "is {a} {memory}, which can't be written: it can't have safe"
             ));
         }
         let raw = point
@@ -407,14 +414,17 @@ mod tests {
             ("memory = \"coils\"\naddress = 1", "coils"),
             (
                 "memory = \"coil\"\naddress = 1\ntype = \"u16\"",
-                "\"p\" is a coil, which has no type",
+                "points: number 1 (\"p\") is a coil, which has no type",
             ),
             ("memory = \"coil\"\naddress = 1\nscale = 2", "has no scale"),
             (
                 "memory = \"discrete\"\naddress = 1\nwritable = true",
                 "can't be written",
             ),
-            ("memory = \"input\"\naddress = 1\nsafe = 1", "can't have safe"),
+            (
+                "memory = \"input\"\naddress = 1\nsafe = 1",
+                "is an input register, which can't be written: it can't have safe",
+            ),
             (
                 "memory = \"holding\"\naddress = 65535\ntype = \"u32\"",
                 "beyond address 65535",
@@ -438,11 +448,11 @@ mod tests {
             ("address = 1", "memory"),
             (
                 "memory = \"coil\"\naddress = 1\n[[points]]\nname = \"p\"\nmemory = \"coil\"\naddress = 2",
-                "is there twice",
+                "points: number 2 (\"p\") has the name of number 1",
             ),
             (
                 "memory = \"coil\"\naddress = 1\n[[points]]\nname = \"a b\"\nmemory = \"coil\"\naddress = 2",
-                "is no name",
+                "points: number 2 (\"a b\") is no name",
             ),
         ] {
             let error = with_point(keys).expect_err(keys);

@@ -146,6 +146,13 @@ pub enum SerialError {
     },
 }
 
+impl SerialError {
+    /// Whether it says that nothing is plugged in.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, SerialError::Unplugged { .. } | SerialError::Missing { .. })
+    }
+}
+
 fn ports_there(there: &[String]) -> String {
     if there.is_empty() {
         format!("There is none in {BY_ID}")

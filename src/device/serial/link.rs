@@ -218,6 +218,8 @@ pub(in crate::device) struct Link {
     last_attempt: Option<BootTime>,
     next_attempt: BootTime,
     state: Arc<Mutex<LinkState>>,
+    /// It was logged that nothing is plugged in.
+    absence_told: bool,
     generation: u64,
 }
 
@@ -236,6 +238,7 @@ impl Link {
             next_attempt: clock.now(),
             clock,
             state: Arc::new(Mutex::new(LinkState::Closed(None))),
+            absence_told: false,
             generation: 0,
         }
     }
@@ -282,6 +285,7 @@ impl Link {
     /// Closes the port, which is gone, and says so.
     fn lose(&mut self) -> SerialError {
         let cause = self.unplugged();
+        self.absence_told = true;
         tracing::warn!(device = %self.device, %cause, "serial port lost");
         self.close(cause.clone());
         cause
@@ -334,6 +338,7 @@ impl Link {
                 self.settled = now + self.settings().settle;
                 self.generation += 1;
                 self.backoff.reset();
+                self.absence_told = false;
                 *lock(&self.state) = LinkState::Open;
                 Ok(())
             }
@@ -341,8 +346,11 @@ impl Link {
                 let pause = self.backoff.pause();
                 self.next_attempt = now + pause;
                 let state = LinkState::Closed(Some(cause.clone()));
-                let known = std::mem::replace(&mut *lock(&self.state), state.clone()) == state;
-                if known {
+                let unchanged = std::mem::replace(&mut *lock(&self.state), state.clone()) == state;
+                // That nothing is there is told once, until it is open again: first the loss says so, then each attempt in
+                // other words. Whatever else keeps it from opening needs another remedy.
+                let told = cause.is_absence() && std::mem::replace(&mut self.absence_told, true);
+                if told || unchanged {
                     tracing::debug!(device = %self.device, ?pause, "serial port still closed");
                 } else {
                     tracing::warn!(device = %self.device, %cause, "serial port does not open; trying on");

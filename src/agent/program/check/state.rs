@@ -24,6 +24,8 @@ pub struct StateFacts {
     pub mode: u32,
     /// Files can be made in it.
     pub writable: bool,
+    /// So many bytes are left for them; `None` where that could not be found out.
+    pub room: Option<u64>,
     /// The agent that works in it.
     pub service: Option<u32>,
     /// What the journal knows.
@@ -43,6 +45,9 @@ impl StateFacts {
             owner: metadata.as_ref().map(MetadataExt::uid),
             mode: metadata.as_ref().map_or(0, |folder| folder.mode() & 0o777),
             writable: rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
+            room: rustix::fs::statvfs(folder)
+                .ok()
+                .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
             service: holder_of(folder),
             journal: journal::peek(&mut FolderStorage::look(folder)),
             machine: this_machine(),
@@ -50,6 +55,9 @@ impl StateFacts {
         }
     }
 }
+
+/// With less room the journal is about to fail: it is rewritten beside itself now and then.
+const LEAST_ROOM: u64 = 1024 * 1024;
 
 /// What the facts mean.
 pub fn judge(facts: &StateFacts) -> Vec<Finding> {
@@ -66,6 +74,14 @@ pub fn judge(facts: &StateFacts) -> Vec<Finding> {
     findings.push(if !facts.writable {
         Finding::error("state directory", format!("{folder} can't be written"))
             .remedy("see the finding about the user; if it is the service's: `mount` tells whether its file system is read-only")
+    } else if let Some(room) = facts.room.filter(|room| *room < LEAST_ROOM) {
+        Finding::error(
+            "state directory",
+            format!("{folder}: only {} KiB are left on its disk", room / 1024),
+        )
+        .remedy(
+            "free some space there (`df` and `du -x` tell what takes it): while the journal can't be written, verbs that change something are refused",
+        )
     } else if facts.mode & 0o077 != 0 {
         Finding::warning(
             "state directory",
@@ -217,6 +233,7 @@ mod tests {
             owner: Some(5),
             mode: 0o700,
             writable: true,
+            room: Some(LEAST_ROOM),
             service: None,
             journal: Ok((state, opening)),
             machine: Machine::of("here"),
@@ -238,6 +255,26 @@ mod tests {
             ..facts(vec![], Opening::default())
         });
         assert!(about(&running, "service").text.contains("process 77"));
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let full = judge(&StateFacts {
+            room: Some(LEAST_ROOM - 1),
+            ..facts(vec![], Opening::default())
+        });
+        let finding = about(&full, "state directory");
+        assert_eq!(finding.level, Level::Error);
+        assert!(
+            finding.text.contains("only 1023 KiB are left"),
+            "{}",
+            finding.text
+        );
+        let unknown = StateFacts {
+            room: None,
+            ..facts(vec![], Opening::default())
+        };
+        assert_eq!(about(&judge(&unknown), "state directory").level, Level::Ok);
     }
 
     #[test]

@@ -70,12 +70,11 @@ pub enum LinkError {
 impl LinkError {
     /// Whether it says that nobody is at the other end: a port that goes says so, and then each attempt to open it, in other words.
     pub fn is_absence(&self) -> bool {
-        matches!(
-            self,
-            LinkError::Serial(SerialError::Unplugged { .. } | SerialError::Missing { .. })
-                | LinkError::Closed { .. }
-                | LinkError::Unreachable { .. }
-        )
+        match self {
+            LinkError::Serial(cause) => cause.is_absence(),
+            LinkError::Closed { .. } | LinkError::Unreachable { .. } => true,
+            _ => false,
+        }
     }
 
     pub(super) fn connecting(address: &Address, cause: &io::Error) -> Self {
