@@ -46,6 +46,15 @@ pub enum Sent {
     HungUp(u64),
 }
 
+impl Sent {
+    fn hung_up(&self) -> Option<u64> {
+        match self {
+            Sent::HungUp(id) => Some(*id),
+            Sent::Request(_) => None,
+        }
+    }
+}
+
 /// What left all machines and was not looked at yet.
 #[derive(Debug, Clone, Default)]
 pub struct Wire(Arc<Mutex<Leaving>>);
@@ -57,9 +66,14 @@ struct Leaving {
 }
 
 impl Wire {
-    /// Takes what left.
+    /// Takes what left. Who hung up at once did so in the order of asking: where an agent is killed, tokio drops its tasks in
+    /// an order that hangs on how many this process has had before.
     pub fn take(&self) -> Vec<Sent> {
-        std::mem::take(&mut self.0.lock().unwrap().sent)
+        let mut sent = std::mem::take(&mut self.0.lock().unwrap().sent);
+        for at_once in sent.chunk_by_mut(|one, next| one.hung_up().is_some() && next.hung_up().is_some()) {
+            at_once.sort_by_key(Sent::hung_up);
+        }
+        sent
     }
 }
 

@@ -42,12 +42,14 @@ const BREAKS: [(Broken, Kind, std::ops::Range<u64>); 4] = [
     (Broken::OutboxWithoutAsking, Kind::False, 0..20),
 ];
 
-/// Seeds that came out differently from run to run as long as tasks that wait for one value were woken in no fixed order.
-const WAKING: [u64; 4] = [14476, 14476, 24743, 24743];
+/// Seeds that came out differently from run to run.
+/// - 14476, 24743: tasks that waited for one value were woken in no fixed order.
+/// - 8031, 24497, 35242, 62485: the tasks of a killed agent hung up in no fixed order.
+const DIFFERED: [u64; 8] = [14476, 14476, 24743, 24743, 8031, 24497, 35242, 62485];
 
 #[test]
 fn the_same_seed_is_the_same_schedule() {
-    for seed in (0..20).chain(WAKING) {
+    for seed in (0..20).chain(DIFFERED) {
         let plan = Plan::of(seed);
         let (first, second) = (World::run(&plan, None, true), World::run(&plan, None, true));
         seeds::assert_same(seed, &first.log, &second.log);
