@@ -141,17 +141,20 @@ impl Opener {
     }
 }
 
-/// Says whenever an output of this machine comes to be one that can't be made safe (docs/fence.md, 7).
+/// Says whenever an output of this machine comes to be one that can't be made safe (docs/fence.md, 7). It may have a fault
+/// before that and after, which is latched.
 async fn watch(output: DeviceHandle, faults: mpsc::UnboundedSender<String>) {
     let mut fault = output.fault();
     loop {
-        if fault.wait_for(Option::is_some).await.is_err() {
+        if fault.wait_for(|_| fault_exits::is_reason(&output)).await.is_err() {
             return;
         }
-        if fault_exits::is_reason(&output) {
-            let _ = faults.send(output.name().to_owned());
-        }
-        if fault.wait_for(Option::is_none).await.is_err() {
+        let _ = faults.send(output.name().to_owned());
+        if fault
+            .wait_for(|_| !fault_exits::is_reason(&output))
+            .await
+            .is_err()
+        {
             return;
         }
     }
