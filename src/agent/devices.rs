@@ -142,15 +142,14 @@ impl Opener {
     }
 }
 
-/// Says whenever an output of this machine comes to be one that can't be made safe (docs/fence.md, 7).
+/// Says whenever an output of this machine comes to be one that can't be made safe (docs/fence.md, 7). It may have a fault
+/// before that and after, which is latched.
 async fn watch(output: DeviceHandle, faults: mpsc::UnboundedSender<String>) {
     let mut fault = output.fault();
     loop {
-        fault.wait_for(Option::is_some).await;
-        if fault_exits::is_reason(&output) {
-            let _ = faults.send(output.name().to_owned());
-        }
-        fault.wait_for(Option::is_none).await;
+        fault.wait_for(|_| fault_exits::is_reason(&output)).await;
+        let _ = faults.send(output.name().to_owned());
+        fault.wait_for(|_| !fault_exits::is_reason(&output)).await;
     }
 }
 

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::state_file;
 use crate::clock::BootTime;
-use crate::device::DeviceHandle;
+use crate::device::{DeviceHandle, state_file};
 
 /// So many times the agent may end itself…
 pub const MOST: usize = 3;

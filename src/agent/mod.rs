@@ -36,7 +36,6 @@ pub mod server_clock;
 pub mod service;
 pub mod settings;
 pub mod shared;
-mod state_file;
 pub mod watchdog;
 pub mod worker;
 

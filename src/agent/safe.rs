@@ -13,7 +13,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{ENVIRONMENT, HeartbeatLine, Settings};
-use super::state_file;
 use crate::clock::{BootTime, SharedClock, SystemClock};
 use crate::device::gpio::{
     BackendChoice, GpioBackend, GpioError, Level, LineAddress, LineSpec, LineSpecError, SimulatedBoard,
@@ -21,6 +20,7 @@ use crate::device::gpio::{
 };
 use crate::device::output::{Drive, DriveError, Driver};
 use crate::device::pwm::{self, Percent, PwmBackend, PwmSpec, SimulatedPwm};
+use crate::device::state_file;
 
 /// The list's file in the state directory.
 pub const FILE: &str = "safe.json";

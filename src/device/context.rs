@@ -244,7 +244,8 @@ impl Context {
         }
     }
 
-    /// Whether the verb may begin: asked once, when the device is free for it.
+    /// Whether the verb may begin: asked when the device is free for it, and by a device that had to wait before its first step
+    /// (for a port, for a time off), right before that step. Never after it: who is too late to begin is let begin anew.
     ///
     /// # Errors
     /// As [`Context::check`], and [`VerbError::TooLateToBegin`].

@@ -117,7 +117,10 @@ impl VerbError {
 
     /// Whether the device is as it should be although the verb ended badly: nothing is to be made safe for it.
     pub(super) fn leaves_it_settled(&self) -> bool {
-        matches!(self, VerbError::Usage { .. } | VerbError::Overruled { .. })
+        matches!(
+            self,
+            VerbError::Usage { .. } | VerbError::Overruled { .. } | VerbError::TooLateToBegin
+        )
     }
 }
 

@@ -37,6 +37,7 @@ pub mod owner;
 pub mod pwm;
 pub mod serial;
 mod settings;
+pub(crate) mod state_file;
 mod table;
 
 use std::borrow::Cow;

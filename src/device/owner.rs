@@ -102,7 +102,7 @@ struct Shared {
     /// Counts what stops the device from outside; whoever waits while it rises is turned away.
     overtaken: Watched<u64>,
     fault: Watched<Option<String>>,
-    /// The last attempt to make it safe failed. Told before the fault.
+    /// The last attempt to make it safe failed. Told before the fault, whose receivers hear of it too.
     not_safe: AtomicBool,
     local_output: bool,
 }
@@ -465,7 +465,7 @@ impl Owner {
             self.owes_safe = false;
         }
         *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
-        self.shared.not_safe.store(result.is_err(), Ordering::SeqCst);
+        let was_unsafe = self.shared.not_safe.swap(result.is_err(), Ordering::SeqCst);
         let fault = match &result {
             Ok(()) => self.device.latched(),
             Err(error) => Some(error.to_string()),
@@ -480,7 +480,8 @@ impl Owner {
             _ => {}
         }
         self.shared.fault.send_if_modified(|current| {
-            let changed = *current != fault;
+            // A latched fault may read the same whether it is safe or not.
+            let changed = *current != fault || was_unsafe != result.is_err();
             *current = fault;
             changed
         });

@@ -12,6 +12,7 @@
 //! is their number, and beyond that *once* verbs are refused rather than marks forgotten.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::record::{
@@ -317,10 +318,14 @@ impl State {
     }
 
     /// The processes of which it is not known whether the server has closed them for good, and which nothing here waits for:
-    /// asking about them now and then, and noting [`Record::FinalAtServer`], keeps the marks few.
-    pub fn not_known_final(&self) -> impl Iterator<Item = String> {
+    /// asking about them now and then, and noting [`Record::FinalAtServer`], keeps the marks few. Each once, beginning with
+    /// the one that follows `last`, whatever that is: whoever asks about a few at a time comes by all of them.
+    pub fn not_known_final(&self, last: &str) -> impl Iterator<Item = String> {
+        let last = Id::of(last);
+        let following = (Bound::Excluded(last.clone()), Bound::Unbounded);
         self.marks
-            .iter()
+            .range(following)
+            .chain(self.marks.range(..=last))
             .filter(|(_, mark)| !mark.is_final)
             .map(|(id, _)| id.text())
             .filter(|id| {

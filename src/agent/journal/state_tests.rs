@@ -31,6 +31,36 @@ fn is_final(number: usize) -> Record {
 }
 
 #[test]
+fn whoever_asks_about_marks_goes_round_all_of_them() {
+    let mut open = state([]);
+    let mut ids: Vec<String> = (1..=5)
+        .map(samples::process_id)
+        .chain(["Old".to_owned()])
+        .collect();
+    for id in &ids {
+        open.apply(Record::Mark {
+            process_id: id.clone(),
+            mark: Mark {
+                retries: 0,
+                day: 0,
+                ended: Ended::Left("left".to_owned()),
+                is_final: false,
+            },
+        });
+    }
+    let all: Vec<String> = open.not_known_final("").collect();
+    let mut sorted = all.clone();
+    sorted.sort();
+    ids.sort();
+    assert_eq!(sorted, ids, "each once");
+    for (at, id) in all.iter().enumerate() {
+        let mut rest = all.clone();
+        rest.rotate_left(at + 1);
+        assert!(open.not_known_final(id).eq(rest), "after {id}");
+    }
+}
+
+#[test]
 fn what_compaction_writes_folds_to_the_same_state() {
     for seed in 0..200 {
         let mut random = SplitMix64(seed);
@@ -169,14 +199,14 @@ fn a_mark_goes_when_it_is_final_and_thirty_days_were_seen() {
         kept.apply(day(number));
     }
     assert!(kept.begun_once(&id).is_some(), "not final at the server");
-    assert_eq!(kept.not_known_final().count(), 0, "it still runs");
+    assert_eq!(kept.not_known_final("").count(), 0, "it still runs");
     kept.apply(Record::Moot {
         attempt: attempt(1, 0),
         reason: "left".to_owned(),
     });
-    assert!(kept.not_known_final().eq([id.clone()]));
+    assert!(kept.not_known_final("").eq([id.clone()]));
     kept.apply(is_final(1));
-    assert_eq!(kept.not_known_final().count(), 0);
+    assert_eq!(kept.not_known_final("").count(), 0);
     kept.apply(day(101));
     assert!(kept.begun_once(&id).is_none());
 

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::server::Fault;
 use super::{Bench, assert_failed_with, at};
-use crate::agent::journal::Fault as DiskFault;
+use crate::agent::fence::Attempt;
+use crate::agent::journal::{Begun, Fault as DiskFault, Record, Role};
 use crate::clock::Clock;
+use crate::device::Effect;
 use crate::device::gpio::Level;
-use crate::protocol::Kind;
 use crate::protocol::model::ProcessState::{Failed, Running, Successful};
+use crate::protocol::{Kind, Time};
 
 /// As a power cut or `kill -9`: nothing is said to anybody.
 async fn crash(bench: &Bench, lane: tokio::task::JoinHandle<usize>) {
@@ -281,4 +283,66 @@ async fn after_a_journal_was_lost_once_verbs_wait_for_the_owner() {
     );
     let id = bench.submit("lamp.on", &[], 600, 0);
     bench.server.until_state(&id, Successful).await;
+}
+
+/// The close of a refusal is not in the journal: nothing was done, so there is nothing to remember but the reason.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_a_crash_kept_from_the_server_does_not_leave_its_process_waiting() {
+    let bench = Bench::new();
+    for _ in 0..20 {
+        bench.server.fault(Kind::CloseFailed, Fault::LostBefore);
+    }
+    let lane = bench.start();
+    let id = bench.submit("lamp.nonsense", &[], -1, 3);
+    bench.server.until_state(&id, Running).await;
+    bench.clock.sleep_until(at(2.0)).await;
+    crash(&bench, lane).await;
+    bench.server.clear_faults();
+    bench.start();
+    let ended = bench.server.until_state(&id, Failed).await;
+    assert_eq!(ended.error_message, "assignment lost");
+    assert!(bench.now() < at(4.0), "at the next start: {:?}", bench.now());
+    assert!(bench.lamp_edges().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_behind_those_that_never_become_final_are_asked_about_too() {
+    let bench = Bench::new();
+    let shared = bench.shared();
+    let id = |number: usize| format!("{number:064x}");
+    for number in 1..=9 {
+        let begun = Begun {
+            attempt: Attempt {
+                process_id: id(number),
+                retries: 0,
+                start_time: Time::from_unix_nanos(1_660_000_000_000_000_123),
+            },
+            role: Role::Work,
+            verb: "lamp.toggle".to_owned(),
+            device: "lamp".to_owned(),
+            effect: Effect::Once,
+            repeat: false,
+            at: shared.moment(),
+            lease_end: None,
+            beginning: 1,
+        };
+        let attempt = begun.attempt.clone();
+        let begins = shared.durably(move |journal| journal.begin(begun)).await;
+        begins.unwrap().unwrap();
+        let reason = "its lease ended".to_owned();
+        shared.note(Record::Moot { attempt, reason });
+    }
+    // These run elsewhere for ever; the server does not know the ninth any more.
+    for number in 1..=8 {
+        assert_eq!(bench.submit("lamp.toggle", &[], -1, -1), id(number));
+        bench.server.change(&id(number), |process| {
+            process.state = Running;
+            process.assigned_runtime_id = "them".to_owned();
+        });
+    }
+    let keeper = shared.keeper.clone();
+    bench.start_with(shared);
+    bench.clock.sleep_until(at(1000.0)).await;
+    let open = keeper.with(|journal| journal.state().not_known_final("").collect::<Vec<_>>());
+    assert_eq!(open.await.unwrap(), (1..=8).map(id).collect::<Vec<_>>());
 }

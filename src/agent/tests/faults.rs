@@ -10,7 +10,7 @@ use crate::agent::service::{Agent, Surroundings};
 use crate::agent::settings::{self, HeartbeatLine, Settings};
 use crate::clock::{BootTime, Clock, TestClock};
 use crate::device::Cancellation;
-use crate::device::gpio::{Level, LineFault, LineSpec, SimulatedBoard};
+use crate::device::gpio::{Level, LineFault, LineSpec, Physical, SimulatedBoard};
 use crate::notify::Notifier;
 
 /// A lamp that is on from the start and has to go off by itself after a second. Nobody listens where the server should be.
@@ -114,4 +114,33 @@ async fn an_output_that_follows_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let ended = live(&settings(folder.path()), &TestClock::new(0), None).await;
     assert_eq!(ended, (0, "enough".to_owned()));
+}
+
+/// A contact that bounced once latches a fault, and the lamp is safe all the same. Much later its line breaks.
+#[tokio::test(start_paused = true)]
+async fn a_latched_fault_does_not_hide_that_an_output_can_t_be_made_safe_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.toml");
+    settings(folder.path());
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str("feedback = { line = \"GPIO27\" }\non_lost_server = \"on\"\nlost_after = \"20s\"\n");
+    let text = text.replace("[agent]\n", "[agent]\npoll_time = \"5s\"\n");
+    std::fs::write(&file, text).unwrap();
+    let settings = settings::load(Some(&file), std::iter::empty()).unwrap();
+    let clock = TestClock::new(0);
+    let board = SimulatedBoard::new(clock.clone());
+    board.set_fault("GPIO27", Some(LineFault::Stuck(Physical::Low)));
+    let breaks = {
+        let board = board.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            assert_eq!(board.levels("GPIO17").last(), Some(&Level::Off), "safe");
+            board.set_fault("GPIO27", None);
+            board.set_fault("GPIO17", Some(LineFault::Error(5)));
+        }
+    };
+    let breaking = tokio::spawn(breaks);
+    let ended = live_on(&board, &settings, &clock, None).await;
+    breaking.await.unwrap();
+    assert_eq!(ended, (EXIT_CODE, "lamp can't be made safe".to_owned()));
 }

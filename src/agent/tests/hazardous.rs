@@ -50,6 +50,30 @@ async fn a_hazardous_device_acts_only_on_work_that_was_confirmed_right_before() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_device_has_to_wait_for_is_waited_for_before_the_confirmation_that_counts() {
+    for deleted in [false, true] {
+        let mut bench = dangerous();
+        bench.min_off = Duration::from_secs(4);
+        bench.start();
+        let id = bench.server.submit(targeted(&bench, "lamp.toggle", 60));
+        bench.server.until_state(&id, Running).await;
+        // Between two looks at a verb that takes long.
+        bench.clock.sleep_until(at(3.0)).await;
+        assert_eq!(bench.server.asked(Kind::GetProcess).len(), 1);
+        if deleted {
+            bench.server.delete_process(&id);
+        } else {
+            bench.server.until_state(&id, Successful).await;
+        }
+        bench.clock.sleep_until(at(30.0)).await;
+        let asked = bench.server.asked(Kind::GetProcess);
+        assert!(asked[1] >= at(4.0) && asked[1] < at(4.1), "{asked:?}");
+        let edges: &[Level] = if deleted { &[] } else { &[Level::On] };
+        assert_eq!(bench.lamp_edges(), edges);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_that_was_deleted_before_the_confirmation_is_not_done() {
     let bench = dangerous();
     bench.start();

@@ -54,6 +54,8 @@ struct Bench {
     odd: Arc<Mutex<OddLog>>,
     /// How long the odd device takes to be made safe.
     odd_takes: Duration,
+    /// How long the lamp stays off at least.
+    min_off: Duration,
 }
 
 /// A process failed, and what is said of that begins so.
@@ -99,6 +101,7 @@ impl Bench {
             contact: Contact::new(BootTime::default()),
             odd: Arc::default(),
             odd_takes: Duration::from_millis(400),
+            min_off: Duration::ZERO,
         }
     }
 
@@ -117,7 +120,8 @@ impl Bench {
     }
 
     fn devices(&self) -> Vec<DeviceHandle> {
-        let settings = LampSettings::on_line(LineSpec::named("GPIO17"));
+        let mut settings = LampSettings::on_line(LineSpec::named("GPIO17"));
+        settings.output.min_off = self.min_off;
         let hardware = Hardware::new(self.clock.clone()).with_gpio(Arc::new(self.board.clone()));
         let lamp = Lamp::open("lamp", &settings, &hardware).unwrap();
         vec![

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{Bench, at};
+use crate::agent::journal::Fault as DiskFault;
 use crate::clock::Clock;
+use crate::device::Cancellation;
 use crate::device::gpio::Level;
 use crate::protocol::model::ProcessState::{Failed, Running, Successful};
 use crate::protocol::{Kind, model::ProcessState};
@@ -102,4 +104,24 @@ async fn it_stops_at_once_while_it_waits() {
         assert_eq!(lane.await.unwrap(), 0);
         assert_eq!(bench.now(), told);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_found_no_room_on_the_disk_is_written_down_at_the_stop() {
+    let mut bench = Bench::new();
+    let lane = bench.start();
+    let id = bench.submit("lamp.pulse", &["3s"], 600, 0);
+    bench.server.until_state(&id, Running).await;
+    bench.clock.sleep_until(at(1.0)).await;
+    bench.server.set_down(true);
+    bench.disk.fail_after(0, DiskFault::Full);
+    bench.clock.sleep_until(at(10.0)).await;
+    bench.disk.heal();
+    bench.stop.cancel("SIGTERM");
+    assert_eq!(lane.await.unwrap(), 1);
+    bench.server.set_down(false);
+    bench.stop = Cancellation::new();
+    bench.start();
+    bench.server.until_state(&id, Successful).await;
+    assert_eq!(bench.lamp_edges(), [Level::On, Level::Off]);
 }

@@ -99,6 +99,8 @@ pub struct Worker {
     /// A request that was lost may be at work in the server until then; reconcile after it.
     lost_until: Option<BootTime>,
     clock_again_at: BootTime,
+    /// The process about whose mark the server was asked last.
+    mark_asked: String,
     trouble: Trouble,
     /// What a former life did not live to end, and the server must be asked about.
     interrupted: Vec<journal::Begun>,
@@ -148,6 +150,7 @@ impl Worker {
             // A former life may have been polling when it ended.
             lost_until: Some(now + LONGEST_POLL + POLL_SLACK),
             clock_again_at: now,
+            mark_asked: String::new(),
             trouble: Trouble::default(),
             interrupted: Vec::new(),
             recovered: recovery::Recovered::default(),
@@ -207,8 +210,8 @@ impl Worker {
                 "results are left undelivered; they are told after the next start"
             );
         }
-        // What only rode along would be told twice otherwise.
-        let synced = self.lane.shared.durably(|journal| journal.sync()).await;
+        // What only rode along would be told twice otherwise; and what a full disk had no room for may find some now.
+        let synced = self.lane.shared.durably(|journal| journal.retry()).await;
         if let Ok(Err(error)) = synced {
             tracing::warn!(%error, "not everything is written down");
         }
@@ -346,14 +349,16 @@ impl Worker {
     }
 
     /// Asks about a few processes whose *once* verbs began and of which nobody knows whether the server has closed them for
-    /// good, so that their marks can be forgotten one day (docs/fence.md, 6).
-    async fn ask_about_marks(&self) {
+    /// good, so that their marks can be forgotten one day (docs/fence.md, 6). Others the next time: some never end.
+    async fn ask_about_marks(&mut self) {
         let keeper = &self.lane.shared.keeper;
-        let asked = keeper.with(|journal| {
-            let open = journal.state().not_known_final();
+        let last = self.mark_asked.clone();
+        let asked = keeper.with(move |journal| {
+            let open = journal.state().not_known_final(&last);
             open.take(MARKS_TO_ASK).collect::<Vec<_>>()
         });
         for process_id in asked.await.unwrap_or_default() {
+            self.mark_asked.clone_from(&process_id);
             let answer = self.caller().get_process(&process_id).await;
             self.lane.shared.hear(&answer);
             let is_final = match &answer {

@@ -338,7 +338,7 @@ impl Runner {
     ) -> Result<Result<Finished, StartError>, VerbError> {
         // Something that an earlier verb left behind; never beside it.
         self.make_safe().await?;
-        context.check()?;
+        context.check_beginning()?;
         let kills = out_of_memory_kills();
         let program = match Program::start(launch, bounds.output_cap, bounds.stop_grace) {
             Ok(program) => self.current.insert(program),

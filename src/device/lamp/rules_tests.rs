@@ -127,6 +127,34 @@ async fn the_longest_time_on_ends_it_between_verbs() {
     assert_eq!(*bench.lamps["fan"].fault().borrow(), None);
 }
 
+/// Who let it begin is asked again after the wait: what was confirmed before proves nothing by then.
+#[tokio::test(start_paused = true)]
+async fn what_was_confirmed_too_long_ago_does_not_switch_on_after_a_wait() {
+    let bench = bench(&[("saw", &|o| o.min_off = seconds(10))]);
+    let confirmed = || {
+        bench
+            .context()
+            .with_begin_by(Some(bench.clock.now() + seconds(1)))
+    };
+    let late = bench.begin("saw", Call::new("on"), confirmed()).await.unwrap();
+    assert!(matches!(late, Err(VerbError::TooLateToBegin)), "{late:?}");
+    bench.until(30).await;
+    assert_eq!(bench.edges(), [], "it is not switched on later, either");
+    bench
+        .begin("saw", Call::new("on"), confirmed())
+        .await
+        .unwrap()
+        .unwrap();
+    bench.run("saw", "off").await.unwrap();
+    bench.is(&[(30_010, "saw", On), (30_010, "saw", Off)]);
+    let pulse = Call::new("pulse").arg("5s");
+    let late = bench.begin("saw", pulse.clone(), confirmed()).await.unwrap();
+    assert!(matches!(late, Err(VerbError::TooLateToBegin)), "{late:?}");
+    // What began in time goes on, and off, by itself.
+    bench.begin("saw", pulse, confirmed()).await.unwrap().unwrap();
+    assert_eq!(bench.edges().len(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_longest_time_on_ends_a_pulse_of_what_was_on_already() {
     let bench = bench(&[("fan", &|o| o.max_on = Some(seconds(5)))]);

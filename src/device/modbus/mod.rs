@@ -112,6 +112,7 @@ impl Modbus {
         let port = self.link.ready(context).await?;
         if self.owed_answer {
             self.link.silence(self.settings.timeout, context).await?;
+            self.owed_answer = false;
         } else {
             let silent = self.clock.now().saturating_since(self.last_use);
             context.sleep(self.settings.pause.saturating_sub(silent)).await?;
@@ -124,13 +125,19 @@ impl Modbus {
                 break;
             }
         }
-        self.owed_answer = true;
         let before = port.received();
         let waited = self.settings.timeout + self.settings.port.time_for(LONGEST_EXCHANGE);
         let guard = port.guard();
         // A fresh client has no bytes left over from earlier answers.
         let mut client = rtu::attach_slave(port.clone(), Slave(point.unit_id));
-        context.check()?;
+        match request {
+            // The one step of a verb that changes something; reading it back belongs to that.
+            Request::WriteSingleCoil(..)
+            | Request::WriteSingleRegister(..)
+            | Request::WriteMultipleRegisters(..) => context.check_beginning()?,
+            _ => context.check()?,
+        }
+        self.owed_answer = true;
         let answer = tokio::select! {
             biased;
             answer = client.call(request) => Some(answer),

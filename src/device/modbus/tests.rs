@@ -523,6 +523,25 @@ async fn the_line_is_silent_before_each_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_confirmed_too_long_ago_is_not_written_after_a_wait() {
+    let bench = bench();
+    let manners = bench.plug_in();
+    manners.are(Manner::Silent);
+    assert!(bench.run("read", &["door"]).await.is_err());
+    manners.are(Manner::Good);
+    let by = |millis| Some(bench.clock.now() + Duration::from_millis(millis));
+    let context = |millis| Context::new(bench.clock.clone()).with_begin_by(by(millis));
+    let late = bench.run_with("write", &["speed", "5"], context(1)).await;
+    assert!(matches!(late, Err(VerbError::TooLateToBegin)), "{late:?}");
+    assert_eq!(bench.slave.writes(), [], "and nothing had to be made safe");
+    // What is read back after it, however late, belongs to what began in time.
+    pause(1_000).await;
+    manners.are(Manner::Late(30));
+    let written = bench.run_with("write", &["speed", "5"], context(25)).await;
+    assert_eq!(pairs(&written.unwrap()), [("speed", "5")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_simulated_line_keeps_what_is_written() {
     let toml = POINTS.replace(
         "port = \"/dev/serial/by-id/usb-RS485\"",

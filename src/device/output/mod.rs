@@ -230,6 +230,12 @@ impl Output {
                 return Err(self.overruled(self.held_by()));
             }
             self.wait(&decision, None, context).await?;
+            // It has not been driven: whoever let it begin is asked again.
+            if let Err(late) = context.check_beginning() {
+                self.policy.ask(before.0);
+                self.strength = before.1;
+                return Err(late);
+            }
         }
     }
 

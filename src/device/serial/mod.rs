@@ -230,7 +230,9 @@ impl Serial {
         if self.owed_answer {
             self.link.silence(self.settings.timeout, context).await?;
             self.framer.clear();
+            self.owed_answer = false;
         }
+        context.check_beginning()?;
         self.framer.only_later(self.clock.now());
         self.owed_answer = true;
         self.link.send(bytes, self.settings.timeout, context).await?;
@@ -279,6 +281,7 @@ impl Serial {
 
     async fn send(&mut self, bytes: &[u8], context: &Context) -> Result<Outcome, VerbError> {
         self.begin(context).await?;
+        context.check_beginning()?;
         // It may answer all the same.
         self.owed_answer = true;
         self.link.send(bytes, self.settings.timeout, context).await?;

@@ -187,6 +187,19 @@ async fn the_late_answer_to_one_question_is_not_taken_for_the_next() {
     assert_eq!(outcome.unwrap().get("reply"), Some("answer to B"));
 }
 
+/// What may be sent right now may not be once the line has fallen silent: then whoever let it is asked again.
+#[tokio::test(start_paused = true)]
+async fn what_was_confirmed_too_long_ago_is_not_sent_after_a_wait() {
+    let (bench, mut far) = bench("").await;
+    assert!(bench.run("query", &["A"]).await.is_err());
+    assert_eq!(line(&mut far).await, "A");
+    let by = bench.clock.now() + Duration::from_millis(1);
+    let context = Context::new(bench.clock.clone()).with_begin_by(Some(by));
+    let late = bench.run_with("query", &["B"], context).await;
+    assert!(matches!(late, Err(VerbError::TooLateToBegin)), "{late:?}");
+    assert_eq!(there(&mut far), "");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_line_that_never_falls_silent_is_named_and_never_asked() {
     let (bench, mut far) = bench("").await;

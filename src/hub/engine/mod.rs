@@ -87,6 +87,8 @@ pub struct Engine<S> {
     quiet_until: Option<BootTime>,
     /// When the store is tidied up unless somebody asks for something before.
     tidy_at: Option<BootTime>,
+    /// Tidying up failed last time: said once, however often it is tried.
+    stays_untidy: bool,
 }
 
 /// What a turn lets out when its commit is durable.
@@ -133,6 +135,7 @@ impl<S: Store> Engine<S> {
             draining: false,
             quiet_until: None,
             tidy_at: None,
+            stays_untidy: false,
         }
     }
 
@@ -220,9 +223,21 @@ impl<S: Store> Engine<S> {
         };
         if due {
             self.tidy_at = None;
-            if let Err(error) = self.store.tidy() {
-                tracing::warn!(%error, "can't tidy up the database, whose log grows on; nothing is lost");
-                self.tidy_at = Some(now + TIDY_AGAIN);
+            let tidied = self.store.tidy();
+            let was_untidy = std::mem::replace(&mut self.stays_untidy, tidied.is_err());
+            match tidied {
+                Ok(()) if was_untidy => tracing::info!("the database is tidied up again"),
+                Ok(()) => {}
+                Err(error) => {
+                    if !was_untidy {
+                        tracing::warn!(
+                            %error,
+                            "can't tidy up the database, whose log grows on; nothing is lost, and it is tried again: see \
+                             whether its disk is full or failing"
+                        );
+                    }
+                    self.tidy_at = Some(now + TIDY_AGAIN);
+                }
             }
         } else if asked || self.tidy_at.is_none() {
             self.tidy_at = Some(now + QUIET);

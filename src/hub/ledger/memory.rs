@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Anchor, Change, Queue, Record, Store, StoreError, View};
+use super::{Anchor, Change, Queue, Record, Store, StoreError, Untidy, View};
 use crate::clock::BootTime;
 use crate::protocol::model::{Attribute, Colony, ProcessState, Runtime, Statistics};
 use crate::protocol::time::Time;
@@ -27,6 +27,8 @@ pub struct MemoryStore {
     held: Held,
     before: Option<Box<Held>>,
     broken: bool,
+    untidy: Untidy,
+    stuck: bool,
 }
 
 impl MemoryStore {
@@ -38,6 +40,12 @@ impl MemoryStore {
     /// Makes every commit fail from now on, or work again: a disk that is full.
     pub fn set_broken(&mut self, broken: bool) {
         self.broken = broken;
+    }
+
+    /// Is so untidy from now on, until it is tidied up; which fails while it is `stuck`.
+    pub fn set_untidy(&mut self, untidy: Untidy, stuck: bool) {
+        self.untidy = untidy;
+        self.stuck = stuck;
     }
 }
 
@@ -341,6 +349,18 @@ impl Store for MemoryStore {
 
     fn anchor(&self) -> Result<Option<Anchor>, StoreError> {
         Ok(self.held.anchor.clone())
+    }
+
+    fn untidy(&self) -> Untidy {
+        self.untidy
+    }
+
+    fn tidy(&mut self) -> Result<(), StoreError> {
+        if self.stuck {
+            return Err(StoreError("the store was stuck on purpose".into()));
+        }
+        self.untidy = Untidy::No;
+        Ok(())
     }
 
     fn finish(&mut self, anchor: &Anchor) -> Result<(), StoreError> {

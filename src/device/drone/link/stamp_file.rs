@@ -1,11 +1,12 @@
 //! The two files of signing: the key, which is only read, and the ceiling of timestamps, which is there whole or not at all.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::signing::SigningError;
+use crate::device::state_file;
 
 /// What nobody but the owner may have.
 const OTHERS: u32 = 0o077;
@@ -79,7 +80,8 @@ pub(super) fn write(path: &Path, ceiling: u64) -> Result<(), SigningError> {
         Some(folder) => DirBuilder::new().recursive(true).mode(0o700).create(folder),
         None => Ok(()),
     };
-    kept.and_then(|()| replace(path, line(ceiling).as_bytes()))
+    kept.and_then(|()| state_file::replace(path, line(ceiling).as_bytes()))
+        .map(drop)
         .map_err(|error| not_kept(path, &error))
 }
 
@@ -96,31 +98,9 @@ fn parse(text: &[u8]) -> Option<u64> {
     (text == line(ceiling) && ceiling <= 1 << 48).then_some(ceiling)
 }
 
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let draft = path.with_file_name(name);
-    // One that an earlier life left may have other permissions.
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    fs::rename(&draft, path)?;
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

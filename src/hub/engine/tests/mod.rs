@@ -1,6 +1,7 @@
 //! The engine by hand: a store in memory, a clock that is moved, callers that are channels.
 
 mod on_disk;
+mod tidying;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Small files in the state directory that are there whole or not at all.
+//! Small files in the state directory that are there whole or not at all: what a device must still know after a power cut, and
+//! what the agent must.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -11,6 +12,11 @@ use std::path::Path;
 /// # Errors
 /// Those of the system; the file then has its old content or the new one.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<bool> {
+    replace_by(path, content, File::sync_all)
+}
+
+/// The same, by whatever brings a file or a folder to the medium.
+fn replace_by(path: &Path, content: &[u8], sync: impl Fn(&File) -> io::Result<()>) -> io::Result<bool> {
     match fs::read(path) {
         Ok(old) if old == content => return Ok(false),
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -18,18 +24,18 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<bool> {
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}.tmp"));
-    let placed = write(&draft, content).and_then(|()| fs::rename(&draft, path));
+    let placed = write(&draft, content, &sync).and_then(|()| fs::rename(&draft, path));
     if placed.is_err() {
         let _ = fs::remove_file(&draft);
     }
     placed?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
+        sync(&File::open(folder)?)?;
     }
     Ok(true)
 }
 
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+fn write(path: &Path, content: &[u8], sync: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
     // A draft that an earlier life left may have other permissions.
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -41,11 +47,12 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    sync(&file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
@@ -71,6 +78,31 @@ mod tests {
             1,
             "no draft is left"
         );
+    }
+
+    #[test]
+    fn the_content_is_on_the_medium_before_its_name_and_the_name_before_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        replace(&path, b"one").unwrap();
+        let synced = RefCell::new(Vec::new());
+        let sync = |file: &File| {
+            let metadata = file.metadata()?;
+            let size = metadata.is_file().then_some(metadata.len());
+            synced.borrow_mut().push((size, fs::read(&path)?));
+            Ok(())
+        };
+        assert!(replace_by(&path, b"other", sync).unwrap());
+        let expected = [(Some(5), b"one".to_vec()), (None, b"other".to_vec())];
+        assert_eq!(synced.into_inner(), expected);
+        for fails_at in 0..2 {
+            let count = Cell::new(0);
+            let sync = |_: &File| match count.replace(count.get() + 1) {
+                at if at == fails_at => Err(io::Error::other("no disk")),
+                _ => Ok(()),
+            };
+            assert!(replace_by(&path, &[fails_at], sync).is_err(), "it is told");
+        }
     }
 
     #[test]
