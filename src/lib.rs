@@ -12,7 +12,7 @@
 //! - [`agent`]: the worker: enrol, assign, perform, report. Knows `client`, `device`, `protocol`,
 //!   `clock`, `watch`, `config`, `keyfile`, `console`, `logging` and `notify`.
 //! - [`hub`]: the companion server: authorise, ledger, storage, HTTP. Knows `protocol`, `clock`, `watch`,
-//!   `config` and `keyfile`; `client` in its relay alone.
+//!   `config`, `keyfile` and `logging`; `client` in its relay alone.
 //! - [`cli`]: the operator's commands and the demo, which starts the other programs as they are. Knows `client`, `protocol`,
 //!   `clock`, `config`, `keyfile`, `console` and `vehicle`.
 //! - [`vehicle`]: a simulated drone to try everything on before anything flies. Knows nobody.

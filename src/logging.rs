@@ -133,7 +133,11 @@ impl fmt::Write for Printable<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) use kept::logged;
+
+/// For tests of what is said, in any room.
+#[cfg(test)]
+mod kept {
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -158,13 +162,19 @@ mod tests {
         }
     }
 
-    fn logged(level: Level, colour: bool, what: impl FnOnce()) -> String {
+    /// What is logged while `what` is done on this thread: its lines, all at the same time.
+    pub(crate) fn logged(level: Level, colour: bool, what: impl FnOnce()) -> String {
         let text = Arc::new(Mutex::new(String::new()));
         let kept = Kept(Lines { level, colour }, text.clone());
         tracing::subscriber::with_default(kept, what);
         let text = text.lock().unwrap();
         text.clone()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn a_line_has_time_level_message_and_fields() {

@@ -7,6 +7,7 @@ mod agent_rig;
 use std::sync::Arc;
 
 use agent_rig::{Rig, until};
+use outpost::agent::keeper::Keeper;
 use outpost::agent::reload::Reloads;
 use outpost::agent::service::{Agent, Surroundings};
 use outpost::agent::settings;
@@ -57,7 +58,15 @@ runtime = "porch"
         ..LineSpec::named("GPIO5")
     };
     board.set_input(&button, Level::Off);
-    let agent = Agent::new(&settings, Some(&file), clock, Arc::new(|| 0.5), &board).unwrap();
+    let agent = Agent::new(
+        &settings,
+        Some(&file),
+        clock,
+        Arc::new(|| 0.5),
+        &board,
+        Keeper::threaded,
+    )
+    .unwrap();
     let stop = Cancellation::new();
     let surroundings = Surroundings {
         notifier: Notifier::default(),

@@ -32,7 +32,10 @@ const KNOWS: &[(&str, &[&str])] = &[
             "notify",
         ],
     ),
-    ("hub", &["protocol", "clock", "watch", "config", "keyfile"]),
+    (
+        "hub",
+        &["protocol", "clock", "watch", "config", "keyfile", "logging"],
+    ),
     (
         "cli",
         &[

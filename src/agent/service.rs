@@ -137,7 +137,8 @@ pub fn check(settings: &Settings, file: Option<&Path>) -> Result<(), StartError>
 
 impl Agent {
     /// Makes or reads the keys, opens the devices; asks nobody. Needs a tokio runtime. `board` is used where the
-    /// configuration says `backend = "simulated"`.
+    /// configuration says `backend = "simulated"`. `keeper` takes the journal: [`Keeper::threaded`], or [`Keeper::inline`] where
+    /// the clock is paused and would run ahead of a thread.
     ///
     /// # Errors
     /// [`StartError`]: something that waiting does not cure. An unreachable server is none.
@@ -147,6 +148,7 @@ impl Agent {
         clock: SharedClock,
         random: Random,
         board: &SimulatedBoard,
+        keeper: impl FnOnce(Journal) -> io::Result<Keeper>,
     ) -> Result<Self, StartError> {
         settings.check(file)?;
         let (journal, opening) = open_journal(&settings.agent.state_dir, &clock)?;
@@ -183,7 +185,7 @@ impl Agent {
             None
         };
         let fault_exits = FaultExits::open(&settings.agent.state_dir, clock.boot_id());
-        let keeper = Keeper::threaded(journal).map_err(StartError::Thread)?;
+        let keeper = keeper(journal).map_err(StartError::Thread)?;
         let shared = Shared::new(clock, keeper, devices.contact().clone());
         let worker = |role, enrolment| {
             let (registry, lane) = (devices.registry().clone(), settings.lane(role));

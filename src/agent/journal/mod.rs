@@ -204,6 +204,8 @@ pub struct Journal {
     /// The marker file may still have to be made.
     marker_due: bool,
     bytes_written: u64,
+    /// That it can't be written was said.
+    said_to_fail: bool,
 }
 
 impl fmt::Debug for Journal {
@@ -424,7 +426,11 @@ impl Journal {
             Err(Unwritten::OldOneStays(error) | Unwritten::Unknown(error)) => return Err(self.failed(&error)),
         }
         self.health = Health::Good;
-        self.mark_existence().map_err(|error| self.failed(&error))
+        self.mark_existence().map_err(|error| self.failed(&error))?;
+        if std::mem::take(&mut self.said_to_fail) {
+            tracing::info!("the journal can be written again");
+        }
+        Ok(())
     }
 
     /// Rewrites the journal with only what is still known; [`Journal::tidy`] does so when it has grown.
@@ -520,7 +526,10 @@ impl Journal {
 
     fn failed(&mut self, error: &io::Error) -> WriteError {
         let failure = WriteError::from(error);
-        tracing::error!(%error, "the journal can't be written");
+        // It is tried again with every verb: said once until it works.
+        if !std::mem::replace(&mut self.said_to_fail, true) {
+            tracing::error!(%error, "the journal can't be written");
+        }
         self.health = Health::WriteFailed(failure.clone());
         // What is in them is in the state, which is written as a whole when that can be done.
         self.unsynced.clear();

@@ -134,6 +134,7 @@ impl Journal {
             compact_beyond: limits.file.max(size),
             marker_due: !found.marker,
             bytes_written: 0,
+            said_to_fail: false,
         };
         if let Some(error) = found.unreadable {
             tracing::error!(%error, "the journal can't be read");

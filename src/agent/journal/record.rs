@@ -11,8 +11,9 @@ use crate::protocol::Time;
 use crate::protocol::identity::sha3_hex;
 use crate::protocol::model::Attribute;
 
-/// The most that one record takes, in bytes. A longer result is cut (see [`Report::cut_to_fit`]).
-pub const MAX_RECORD: usize = 64 * 1024;
+/// The most that one record takes, in bytes: the 64 KiB of output that a command keeps by default, and what stands around
+/// them. A longer result is cut (see [`Report::cut_to_fit`]).
+pub const MAX_RECORD: usize = 72 * 1024;
 
 /// The longest process id, in bytes: ours are 64, and one that is cut could be taken for another.
 pub const MAX_PROCESS_ID: usize = 128;
@@ -410,7 +411,11 @@ impl Record {
                 shorten(&mut report.at.boot_id, MAX_NAME);
                 if report.cut_to_fit() {
                     let process_id = report.attempt.process_id.as_str();
-                    tracing::warn!(process_id, "its result was cut to fit the journal");
+                    tracing::info!(
+                        process_id,
+                        "its result is kept in the journal cut to {} KiB: told after a restart, it would be no more",
+                        MAX_RECORD / 1024
+                    );
                 }
             }
             Record::Moot { reason, .. } => shorten(reason, MAX_REASON),
@@ -472,6 +477,7 @@ pub(super) fn shortened(reason: &str) -> String {
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::device::command::DEFAULT_OUTPUT_CAP;
 
     fn length(record: &Record) -> usize {
         let mut bytes = Vec::new();
@@ -523,6 +529,17 @@ mod tests {
         let mut report = samples::report(samples::attempt(1, 0), Close::Successful, &many);
         assert!(report.cut_to_fit());
         assert!(length(&Record::Result(report)) <= MAX_RECORD);
+    }
+
+    /// Many commands say more than is kept; nobody should hear that the journal cut it once more.
+    #[test]
+    fn the_output_that_a_command_keeps_by_default_fits() {
+        let said = "[outpost: 18446744073709551615 bytes left out here]";
+        let output = "x".repeat(DEFAULT_OUTPUT_CAP.0 as usize + said.len());
+        let around = ["exit_code", "duration"].map(|_| "y".repeat(100));
+        let values = [output.as_str(), &around[0], &around[1]];
+        let mut report = samples::report(samples::attempt(1, 0), Close::Failed("z".repeat(2000)), &values);
+        assert!(!report.cut_to_fit());
     }
 
     #[test]

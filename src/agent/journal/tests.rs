@@ -2,6 +2,8 @@
 
 use super::samples::{self, attempt, begun, moment, report};
 use super::*;
+use crate::logging::logged;
+use tracing::Level;
 
 fn machine() -> Machine {
     Machine::of("m")
@@ -394,6 +396,35 @@ fn opened_on_a_read_only_disk_it_knows_and_refuses() {
     disk.heal();
     journal.retry().unwrap();
     assert_eq!(once(&journal, 3), Ok(()));
+}
+
+/// It is tried with every verb, and a disk may be full for days.
+#[test]
+fn that_it_cannot_be_written_is_said_once_and_so_is_that_it_can_again() {
+    let disk = used();
+    let (mut journal, _) = open(&disk);
+    for streak in 0..2 {
+        let said = logged(Level::INFO, false, || {
+            disk.fail_after(0, Fault::Full);
+            for _ in 0..5 {
+                journal
+                    .append(Record::FinalAtServer {
+                        process_id: attempt(1, 0).process_id,
+                    })
+                    .unwrap();
+                assert!(journal.retry().is_err());
+            }
+        });
+        assert_eq!(said.lines().count(), 1, "streak {streak}: {said}");
+        assert!(said.contains("ERROR the journal can't be written"), "{said}");
+        let said = logged(Level::INFO, false, || {
+            disk.heal();
+            journal.retry().unwrap();
+            journal.retry().unwrap();
+        });
+        assert_eq!(said.lines().count(), 1, "streak {streak}: {said}");
+        assert!(said.contains(" INFO the journal can be written again"), "{said}");
+    }
 }
 
 #[test]

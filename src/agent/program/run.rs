@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::setup::{Setup, complain};
 use super::{Command, FAILED, Invocation, USAGE};
 use crate::agent::backoff::system_random;
+use crate::agent::keeper::Keeper;
 use crate::agent::reload::Reloads;
 use crate::agent::service::{Agent, Surroundings};
 use crate::agent::settings::LogLevel;
@@ -53,7 +54,15 @@ async fn run(invocation: Invocation, console: &mut Console) -> u8 {
         Ok(notifier) => notifier,
         Err(error) => return complain(console, FAILED, error),
     };
-    match Agent::new(&setup.settings, setup.file(), clock, system_random(), &board) {
+    let file = setup.file();
+    match Agent::new(
+        &setup.settings,
+        file,
+        clock,
+        system_random(),
+        &board,
+        Keeper::threaded,
+    ) {
         Ok(agent) => {
             let file = setup.file;
             let read = move || Setup::read_from(file.clone()).map(|setup| setup.settings);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::fault_exits::{EXIT_CODE, MOST};
+use crate::agent::keeper::Keeper;
 use crate::agent::reload::Reloads;
 use crate::agent::service::{Agent, Surroundings};
 use crate::agent::settings::{self, HeartbeatLine, Settings};
@@ -38,7 +39,8 @@ async fn live_on(
     clock: &Arc<TestClock>,
     fault: Option<LineFault>,
 ) -> (u8, String) {
-    let agent = Agent::new(settings, None, clock.clone(), Arc::new(|| 0.5), board).unwrap();
+    let inline = |journal| Ok(Keeper::inline(journal));
+    let agent = Agent::new(settings, None, clock.clone(), Arc::new(|| 0.5), board, inline).unwrap();
     board.set_fault("GPIO17", fault);
     let stop = Cancellation::new();
     let surroundings = Surroundings {

@@ -41,8 +41,8 @@ pub use self::pool::Pool;
 pub use self::program::End;
 use self::program::Program;
 pub use self::settings::{
-    Bounds, CommandSettings, CommandSettingsError, FunctionSettings, Limits, ProgramSettings, SHELL,
-    ShellWorkerSettings,
+    Bounds, CommandSettings, CommandSettingsError, DEFAULT_OUTPUT_CAP, FunctionSettings, Limits,
+    ProgramSettings, SHELL, ShellWorkerSettings,
 };
 pub use self::shell_worker::ShellWorker;
 use self::start::{Launch, arguments, inspect};

@@ -20,7 +20,8 @@ const DEFAULT_WORKER_MAX_TIME: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_MAX_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
 const DEFAULT_STOP_GRACE: Duration = Duration::from_millis(500);
 const LONGEST_STOP_GRACE: Duration = Duration::from_secs(30);
-const DEFAULT_OUTPUT_CAP: Size = Size(64 << 10);
+/// So much of a program's output is kept unless the configuration says otherwise.
+pub const DEFAULT_OUTPUT_CAP: Size = Size(64 << 10);
 const DEFAULT_WORKER_OUTPUT_CAP: Size = Size(1 << 20);
 const LARGEST_OUTPUT_CAP: Size = Size(16 << 20);
 const MOST_SLOTS: u16 = 64;
