@@ -178,7 +178,13 @@ impl Agent {
             None => None,
         };
         devices.keep_safe_list(settings);
-        let control_key = if settings.agent.control.unwrap_or_else(|| devices.need_control()) {
+        let wanted = settings.agent.control.unwrap_or_else(|| devices.need_control());
+        // Only the runtime that was assigned a process can close it.
+        let owing = !wanted && journal.state().owes(Role::Control);
+        if owing {
+            tracing::info!("the control lane, which is off, runs once more: results of it wait to be told");
+        }
+        let control_key = if wanted || owing {
             let key = keyfile::load_or_create(&settings.control_key_file());
             Some(key.map_err(StartError::ControlKey)?)
         } else {
@@ -359,7 +365,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// Opens the journal, which locks the state directory: two agents with one key would close each other's work as lost.
-fn open_journal(folder: &Path, clock: &SharedClock) -> Result<(Journal, Opening), StartError> {
+pub(super) fn open_journal(folder: &Path, clock: &SharedClock) -> Result<(Journal, Opening), StartError> {
     keyfile::make_folder(folder).map_err(|cause| StartError::StateDir {
         path: folder.to_owned(),
         cause,

@@ -16,7 +16,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::record::{
-    Attempt, Begun, Delivery, Distrust, Ended, Mark, Opened, Past, Record, Report, shortened,
+    Attempt, Begun, Delivery, Distrust, Ended, Mark, Opened, Past, Record, Report, Role, shortened,
 };
 use crate::protocol::Time;
 
@@ -346,6 +346,12 @@ impl State {
     /// Results that the server does not have yet, oldest first.
     pub fn outbox(&self) -> impl ExactSizeIterator<Item = &Report> {
         self.outbox.iter()
+    }
+
+    /// Whether a runtime of this agent still has to tell the server something, or what it began was interrupted.
+    pub fn owes(&self, role: Role) -> bool {
+        self.outbox.iter().any(|report| report.role == role)
+            || self.unfinished.iter().any(|begun| begun.role == role)
     }
 
     /// Whether a result of this process waits: then it is never acted on again.

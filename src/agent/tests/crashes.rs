@@ -265,6 +265,26 @@ async fn a_full_disk_lets_only_reading_through_until_there_is_room() {
     assert_eq!(bench.lamp_edges(), [Level::On]);
 }
 
+/// Nothing new begins meanwhile that would have the journal tried again.
+#[tokio::test(start_paused = true)]
+async fn a_result_that_found_no_room_is_written_down_once_there_is_some() {
+    let bench = Bench::new();
+    let lane = bench.start();
+    let id = bench.submit("lamp.pulse", &["3s"], 6000, 0);
+    bench.server.until_state(&id, Running).await;
+    bench.clock.sleep_until(at(1.0)).await;
+    bench.server.set_down(true);
+    bench.disk.fail_after(0, DiskFault::Full);
+    bench.clock.sleep_until(at(10.0)).await;
+    bench.disk.heal();
+    bench.clock.sleep_until(at(600.0)).await;
+    crash(&bench, lane).await;
+    bench.server.set_down(false);
+    bench.start();
+    bench.server.until_state(&id, Successful).await;
+    assert_eq!(bench.lamp_edges(), [Level::On, Level::Off]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_journal_was_lost_once_verbs_wait_for_the_owner() {
     let bench = Bench::new();

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::fault_exits::{EXIT_CODE, MOST};
+use crate::agent::fence::{Attempt, Close};
+use crate::agent::journal::{Moment, Record, Report, Role};
 use crate::agent::keeper::Keeper;
 use crate::agent::reload::Reloads;
-use crate::agent::service::{Agent, Surroundings};
+use crate::agent::service::{self, Agent, Surroundings};
 use crate::agent::settings::{self, HeartbeatLine, Settings};
-use crate::clock::{BootTime, Clock, TestClock};
+use crate::clock::{BootTime, Clock, SharedClock, TestClock};
 use crate::device::Cancellation;
 use crate::device::gpio::{Level, LineFault, LineSpec, Physical, SimulatedBoard};
 use crate::notify::Notifier;
+use crate::protocol::Time;
 
 /// A lamp that is on from the start and has to go off by itself after a second. Nobody listens where the server should be.
 fn settings(folder: &Path) -> Settings {
@@ -109,6 +112,39 @@ async fn the_heartbeat_stops_when_an_output_is_not_safe_and_when_the_agent_stops
         assert!((4..10).contains(&count), "life {life}: {count}");
         assert!(last < Duration::from_secs(2), "life {life}: {last:?}");
     }
+}
+
+/// Nobody but the control lane's own runtime can close what that was assigned, also when it is not wanted any more.
+#[tokio::test(start_paused = true)]
+async fn a_control_lane_that_is_off_runs_as_long_as_it_owes_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path());
+    settings.agent.control = Some(false);
+    let clock = TestClock::new(0);
+    let (code, _) = live(&settings, &clock, None).await;
+    assert_eq!(code, 0);
+    assert!(!settings.control_key_file().exists(), "nothing is owed");
+    let shared: SharedClock = clock.clone();
+    let (mut journal, _) = service::open_journal(&settings.agent.state_dir, &shared).unwrap();
+    let report = Report {
+        attempt: Attempt {
+            process_id: "b".repeat(64),
+            retries: 0,
+            start_time: Time::from_unix_nanos(1_660_000_000_000_000_123),
+        },
+        role: Role::Control,
+        close: Close::Successful,
+        attributes: Vec::new(),
+        attached: 0,
+        at: Moment::of(&*clock),
+        lease_end: None,
+        not_after: None,
+    };
+    journal.record(Record::Result(report)).unwrap();
+    drop(journal);
+    let (code, _) = live(&settings, &clock, None).await;
+    assert_eq!(code, 0);
+    assert!(settings.control_key_file().exists());
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,6 +99,8 @@ pub struct Worker {
     /// A request that was lost may be at work in the server until then; reconcile after it.
     lost_until: Option<BootTime>,
     clock_again_at: BootTime,
+    /// A journal that can't be written is not tried again before.
+    mend_at: BootTime,
     /// The process about whose mark the server was asked last.
     mark_asked: String,
     trouble: Trouble,
@@ -150,6 +152,7 @@ impl Worker {
             // A former life may have been polling when it ended.
             lost_until: Some(now + LONGEST_POLL + POLL_SLACK),
             clock_again_at: now,
+            mend_at: now,
             mark_asked: String::new(),
             trouble: Trouble::default(),
             interrupted: Vec::new(),
@@ -300,6 +303,7 @@ impl Worker {
 
     /// Closes what runs on us at the server and is not held here. No assign is under way meanwhile.
     async fn reconcile(&mut self) -> Turn {
+        self.mend_journal().await;
         let held = self.lane.held();
         let caller = self.caller().clone();
         let answer = caller
@@ -346,6 +350,21 @@ impl Worker {
             self.ask_about_marks().await;
         }
         Turn::On
+    }
+
+    /// A disk that was full may have room again. Nothing new need begin for that: what is not written down a crash would take.
+    async fn mend_journal(&mut self) {
+        let now = self.clock.now();
+        if now < self.mend_at {
+            return;
+        }
+        self.mend_at = now + RECONCILE_AGAIN;
+        let mended = self.lane.shared.durably(|journal| match journal.health() {
+            journal::Health::Good => Ok(()),
+            _ => journal.retry(),
+        });
+        // That it still can't be written was said, and shows in the health.
+        let _ = mended.await;
     }
 
     /// Asks about a few processes whose *once* verbs began and of which nobody knows whether the server has closed them for
