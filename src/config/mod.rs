@@ -198,7 +198,7 @@ impl Origins<'_> {
                 ConfigError::Value {
                     origin: self.of(key.as_deref()),
                     key,
-                    reason: format!("expected {expected}, found {is}"),
+                    reason: format!("expected {}, found {is}", in_words(expected)),
                 }
             }
             config::ConfigError::NotFound(name) => {
@@ -215,7 +215,8 @@ impl Origins<'_> {
             other => {
                 let given = self.given(outer.as_deref());
                 let text = other.to_string();
-                let outer = the_one_named(&text, &given).or(outer);
+                let number = || the_number_named(&text, self.below(outer.as_deref())?);
+                let outer = the_one_named(&text, &given).or_else(number).or(outer);
                 self.explain_text(&without_values(&text, &given), outer)
             }
         }
@@ -224,13 +225,21 @@ impl Origins<'_> {
     /// The texts that were given below a key, with their keys; all of them where the key is not known.
     fn given(&self, key: Option<&str>) -> Vec<(String, String)> {
         let mut given = Vec::new();
-        if let Some(settings) = &self.settings {
-            match key.and_then(|key| Some((key, settings.get::<Value>(key).ok()?))) {
-                Some((key, value)) => texts(key, value, &mut given),
-                None => texts("", settings.cache.clone(), &mut given),
-            }
+        if let Some((key, value)) = self.below(key) {
+            each(key, value, &mut |key, kind| {
+                if let ValueKind::String(text) = kind {
+                    given.push((key.to_owned(), text));
+                }
+            });
         }
         given
+    }
+
+    /// What was given below a key; everything where the key is not known.
+    fn below<'key>(&self, key: Option<&'key str>) -> Option<(&'key str, Value)> {
+        let settings = self.settings.as_ref()?;
+        let found = key.and_then(|key| Some((key, settings.get::<Value>(key).ok()?)));
+        Some(found.unwrap_or_else(|| ("", settings.cache.clone())))
     }
 
     /// Where below a section an unknown key stands, if it stands there only once; else the section. Some sections are read by
@@ -283,6 +292,8 @@ impl Origins<'_> {
             .and_then(|rest| rest.split_once("`, "))
         {
             choices.to_owned()
+        } else if let Some((found, expected)) = text.rsplit_once(", expected ") {
+            format!("{found}, expected {}", in_words(expected))
         } else {
             text.to_owned()
         };
@@ -318,21 +329,20 @@ fn without_text(error: &str) -> String {
     }
 }
 
-/// All texts in a value, with their keys.
-fn texts(key: &str, value: Value, into: &mut Vec<(String, String)>) {
+/// Shows every plain value in a value, with its key.
+fn each(key: &str, value: Value, see: &mut impl FnMut(&str, ValueKind)) {
     match value.kind {
-        ValueKind::String(text) => into.push((key.to_owned(), text)),
         ValueKind::Table(table) => {
             for (name, value) in table {
                 let key = match key {
                     "" => name,
                     key => format!("{key}.{name}"),
                 };
-                texts(&key, value, into);
+                each(&key, value, see);
             }
         }
-        ValueKind::Array(list) => list.into_iter().for_each(|value| texts(key, value, into)),
-        _ => {}
+        ValueKind::Array(list) => list.into_iter().for_each(|value| each(key, value, see)),
+        plain => see(key, plain),
     }
 }
 
@@ -398,6 +408,40 @@ fn the_one_named(message: &str, given: &[(String, String)]) -> Option<String> {
         .map(|(key, _)| key);
     let first = keys.next()?;
     keys.all(|key| key == first).then(|| first.clone())
+}
+
+/// The key of the one number that a message complains about.
+fn the_number_named(message: &str, (key, value): (&str, Value)) -> Option<String> {
+    let said = ["integer `", "floating point `"].iter().find_map(|kind| {
+        let (_, rest) = message.split_once(kind)?;
+        rest.split('`').next()?.parse::<f64>().ok()
+    })?;
+    let mut keys = Vec::new();
+    each(key, value, &mut |key, kind| {
+        let number = match kind {
+            ValueKind::I64(number) => number as f64,
+            ValueKind::U64(number) => number as f64,
+            ValueKind::Float(number) => number,
+            _ => return,
+        };
+        if number == said {
+            keys.push(key.to_owned());
+        }
+    });
+    <[String; 1]>::try_from(keys).ok().map(|[key]| key)
+}
+
+/// What a type of number takes, in words for people; everything else as it is.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" | "an unsigned 8 bit integer" => "a whole number from 0 to 255",
+        "u16" | "an unsigned 16 bit integer" => "a whole number from 0 to 65535",
+        "u32" | "an unsigned 32 bit integer" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" | "an unsigned 64 bit or less integer" => "a whole number, 0 or more",
+        "i64" | "isize" | "a signed 64 bit or less integer" => "a whole number",
+        "f32" | "f64" | "a floating point" => "a number",
+        other => other,
+    }
 }
 
 /// A message without the values that it quotes: `invalid type: string "…"`. What else it quotes (an example, a
@@ -547,6 +591,58 @@ mod tests {
             .to_string();
         assert!(text.starts_with("`devices.lamp.kind` in /"), "{text}");
         assert!(text.ends_with("my.toml: it is missing"), "{text}");
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_named_and_told_what_would() {
+        // Tables that are read by readers that don't tell where in them they were.
+        #[derive(Debug)]
+        struct Port;
+        impl<'de> Deserialize<'de> for Port {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                use serde::de::Error;
+                #[derive(Deserialize)]
+                #[expect(dead_code, reason = "only read")]
+                struct Keys {
+                    unit: u8,
+                    scale: f64,
+                }
+                let value = serde_json::Value::deserialize(from)?;
+                let keys: Result<Keys, _> = serde_json::from_value(value);
+                keys.map(|_| Port).map_err(D::Error::custom)
+            }
+        }
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only read")]
+        struct Ports {
+            ports: BTreeMap<String, Port>,
+            slots: u16,
+        }
+        for (text, said) in [
+            (
+                "slots = 70000\nports = {}",
+                "`slots` in F: expected a whole number from 0 to 65535, found a number",
+            ),
+            (
+                "slots = 1\nports.a = { unit = 300, scale = 1 }",
+                "`ports.a.unit` in F: invalid value: integer `300`, expected a whole number from 0 to 255",
+            ),
+            (
+                "slots = 1\nports.a = { unit = 1.5, scale = 1 }",
+                "`ports.a.unit` in F: invalid type: floating point `1.5`, expected a whole number from 0 to 255",
+            ),
+            // Either could be meant.
+            (
+                "slots = 1\nports.a = { unit = 300, scale = 300 }",
+                "`ports.a` in F: invalid value: integer `300`, expected a whole number from 0 to 255",
+            ),
+        ] {
+            let mut file = tempfile::Builder::new().suffix("my.toml").tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let read: Result<Ports, _> = load(Some(file.path()), "X", std::iter::empty());
+            let name = file.path().display().to_string();
+            assert_eq!(read.unwrap_err().to_string().replace(&name, "F"), said);
+        }
     }
 
     #[test]
