@@ -10,6 +10,8 @@
 //! it may need are free (docs/fence.md, 4). What may be done about an attempt is decided in [`super::fence`].
 
 mod recovery;
+mod taking;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,41 +22,18 @@ use crate::agent::answers::is_about_membership;
 use crate::agent::backoff::{Backoff, Random};
 use crate::agent::delivery::{self, LAST_DELIVERY};
 use crate::agent::enrolment::Enrolment;
-use crate::agent::fence::{self, Attempt, Close, Ending, Lease, Verdict, lease_length, verdict};
-use crate::agent::job::{self, Job};
-use crate::agent::journal::{self, Record, Role};
-use crate::agent::lane::{End, Lane};
-use crate::agent::metrics::RefusalReason;
-use crate::agent::reconcile;
-use crate::agent::registry::{Function, SharedRegistry};
-use crate::agent::server_clock::LeaseEnds;
-use crate::agent::shared::{Shared, exchange};
-use crate::client::{Caller, ClientError, ServerUrl, Stamps, Timed};
+use crate::agent::journal::{self, Role};
+use crate::agent::lane::Lane;
+use crate::agent::registry::SharedRegistry;
+use crate::agent::shared::Shared;
+use crate::client::{Caller, ClientError};
 use crate::clock::{BootTime, SharedClock};
-use crate::device::{Cancellation, Origin, Urgency};
-use crate::protocol::model::{Process, ProcessState};
-use crate::protocol::{Refusal, control};
+use crate::device::Cancellation;
 
 /// The longest poll there is: proxies cut idle requests after a minute, and a lost one delays a reconcile.
 pub const LONGEST_POLL: Duration = Duration::from_secs(30);
-/// How long a poll lasts while the server's clock is not known well enough to tell when a lease began.
-const BLIND_POLL: Duration = Duration::from_secs(1);
-/// Quick exchanges in a row to learn the server's clock.
-const CLOCK_TRIES: usize = 5;
-/// When those were not enough, so long until they are tried again.
-const CLOCK_AGAIN: Duration = Duration::from_secs(60);
 /// How long after its poll time a request that was lost may still be at work in the server.
 const POLL_SLACK: Duration = Duration::from_secs(2);
-/// How often to reconcile without a reason.
-const RECONCILE_EVERY: Duration = Duration::from_secs(300);
-/// When a reconcile was refused for a reason that asking again at once won't cure.
-const RECONCILE_AGAIN: Duration = Duration::from_secs(30);
-/// Polls that come back empty faster than this are not held by the server as they should be.
-const QUICK: Duration = Duration::from_millis(200);
-/// How many such polls in a row are no reason for a pause: each is another runtime that won.
-const QUICK_IN_A_ROW: u32 = 5;
-/// So many processes of old marks are asked about at one reconcile, so that the marks can be forgotten one day.
-const MARKS_TO_ASK: usize = 4;
 /// What jobs that were cancelled may take beyond their devices' own bounds.
 const LAST_JOBS: Duration = Duration::from_secs(30);
 
@@ -264,11 +243,6 @@ impl Worker {
         self.take_work().await
     }
 
-    fn reconcile_is_due(&self) -> bool {
-        let now = self.clock.now();
-        now >= self.reconcile_at || self.lost_until.is_some_and(|until| now >= until)
-    }
-
     /// Whether work may be asked for: a slot is free, and devices that it may need. With one slot that is every device;
     /// with more, whoever configured them takes the chance that work finds its device busy (docs/fence.md, 4).
     fn has_room(&self) -> bool {
@@ -301,174 +275,6 @@ impl Worker {
         }
     }
 
-    /// Closes what runs on us at the server and is not held here. No assign is under way meanwhile.
-    async fn reconcile(&mut self) -> Turn {
-        self.mend_journal().await;
-        let held = self.lane.held();
-        let caller = self.caller().clone();
-        let answer = caller
-            .history(
-                self.colony(),
-                caller.id(),
-                reconcile::ALL_OF_HISTORY,
-                ProcessState::Running,
-            )
-            .await;
-        self.lane.shared.hear(&answer);
-        let now = self.clock.now();
-        let running = match answer {
-            Ok(running) => running.value,
-            Err(error) => {
-                let again = matches!(
-                    error,
-                    ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::Lost { .. }
-                );
-                if !again {
-                    self.reconcile_at = now + RECONCILE_AGAIN;
-                    self.lost_until = self.lost_until.map(|until| until.max(now + RECONCILE_AGAIN));
-                }
-                return self.failed(&error, "can't look for lost assignments");
-            }
-        };
-        self.lane
-            .forget_left(|left| running.iter().any(|process| left.is_of(process)));
-        let mut all = true;
-        for process in reconcile::lost(&running, &held, caller.id()) {
-            let known = self.lane.how_it_ended(Attempt::of(process)).await;
-            if let Some(report) = reconcile::report(process, known) {
-                let (attempt, close) = (&report.attempt, &report.close);
-                tracing::warn!(%attempt, ?close, "the server believes that it runs here, but it does not: closing it");
-                all &= self.lane.give_up(report).await;
-            }
-        }
-        self.reconcile_at = now + if all { RECONCILE_EVERY } else { RECONCILE_AGAIN };
-        if self.lost_until.is_some_and(|until| now >= until) {
-            self.lost_until = None;
-        }
-        self.succeeded();
-        if self.lane.role == Role::Work {
-            self.ask_about_marks().await;
-        }
-        Turn::On
-    }
-
-    /// A disk that was full may have room again. Nothing new need begin for that: what is not written down a crash would take.
-    async fn mend_journal(&mut self) {
-        let now = self.clock.now();
-        if now < self.mend_at {
-            return;
-        }
-        self.mend_at = now + RECONCILE_AGAIN;
-        let mended = self.lane.shared.durably(|journal| match journal.health() {
-            journal::Health::Good => Ok(()),
-            _ => journal.retry(),
-        });
-        // That it still can't be written was said, and shows in the health.
-        let _ = mended.await;
-    }
-
-    /// Asks about a few processes whose *once* verbs began and of which nobody knows whether the server has closed them for
-    /// good, so that their marks can be forgotten one day (docs/fence.md, 6). Others the next time: some never end.
-    async fn ask_about_marks(&mut self) {
-        let keeper = &self.lane.shared.keeper;
-        let last = self.mark_asked.clone();
-        let asked = keeper.with(move |journal| {
-            let open = journal.state().not_known_final(&last);
-            open.take(MARKS_TO_ASK).collect::<Vec<_>>()
-        });
-        for process_id in asked.await.unwrap_or_default() {
-            self.mark_asked.clone_from(&process_id);
-            let answer = self.caller().get_process(&process_id).await;
-            self.lane.shared.hear(&answer);
-            let is_final = match &answer {
-                Ok(process) => process.value.state.is_final(),
-                Err(error) => matches!(error.refusal(), Some(Refusal::Unknown)),
-            };
-            if is_final {
-                self.lane.shared.note(Record::FinalAtServer { process_id });
-            }
-        }
-    }
-
-    /// Quick exchanges until the server's clock is known well enough for a long poll, or it does not get better.
-    async fn learn_the_clock(&mut self) {
-        for _ in 0..CLOCK_TRIES {
-            let now = self.clock.now();
-            if self.lane.shared.server_clock(|clock| clock.is_narrow(now)) || now < self.clock_again_at {
-                return;
-            }
-            let answer = self.caller().client().version().await;
-            self.lane.shared.observe(&answer);
-            if answer.is_err() {
-                // The poll will meet the same trouble and say so.
-                return;
-            }
-        }
-        let now = self.clock.now();
-        if !self.lane.shared.server_clock(|clock| clock.is_narrow(now)) {
-            tracing::warn!("the server's clock can't be told; polls are short until it can");
-            self.clock_again_at = now + CLOCK_AGAIN;
-        }
-    }
-
-    fn poll_time(&self) -> Duration {
-        let now = self.clock.now();
-        if self.lane.shared.server_clock(|clock| clock.is_narrow(now)) {
-            self.settings.poll_time.min(LONGEST_POLL)
-        } else {
-            self.settings.poll_time.min(BLIND_POLL)
-        }
-    }
-
-    async fn take_work(&mut self) -> Turn {
-        let asked_at = self.clock.now();
-        let poll = self.poll_time();
-        let timeout = i64::try_from(poll.as_secs()).unwrap_or(1).max(1);
-        let caller = self.caller().clone();
-        let answer = caller.assign(self.colony(), false, timeout).await;
-        self.lane.shared.hear(&answer);
-        match answer {
-            Ok(Timed { value, stamps }) => {
-                self.quick_in_a_row = 0;
-                self.quick.reset();
-                self.served();
-                self.begin(value, &stamps).await;
-                Turn::On
-            }
-            Err(ClientError::NothingToAssign(_)) => {
-                self.served();
-                self.empty_handed(asked_at, poll).await;
-                Turn::On
-            }
-            Err(error) => {
-                if error.may_have_been_executed() {
-                    let now = self.clock.now();
-                    let until = match error {
-                        // The client waits longer than the server may.
-                        ClientError::TimedOut { .. } => now,
-                        _ => now + poll + POLL_SLACK,
-                    };
-                    self.lost_until = Some(self.lost_until.map_or(until, |other| other.max(until)));
-                }
-                self.failed(&error, "can't ask for work")
-            }
-        }
-    }
-
-    /// A poll that came back empty: again at once, unless the server never holds them.
-    async fn empty_handed(&mut self, asked_at: BootTime, poll: Duration) {
-        let now = self.clock.now();
-        if now.saturating_since(asked_at) >= QUICK.min(poll) {
-            self.quick_in_a_row = 0;
-            self.quick.reset();
-            return;
-        }
-        self.quick_in_a_row += 1;
-        if self.quick_in_a_row > QUICK_IN_A_ROW {
-            self.clock.sleep_until(now + self.quick.next_pause()).await;
-        }
-    }
-
     /// A request for work was answered as one of a member.
     fn served(&mut self) {
         self.unwelcome_in_a_row = 0;
@@ -496,129 +302,6 @@ impl Worker {
         self.enrolment.health().trouble(format!("{what}: {error}"));
         self.trouble.say(error, what);
         Turn::Pause
-    }
-
-    /// Takes on what was assigned, or ends it at once. Waits for nothing.
-    async fn begin(&mut self, process: Process, stamps: &Stamps) {
-        let attempt = Attempt::of(&process);
-        let length = lease_length(process.spec.max_exec_time);
-        let ends = length.map(|length| {
-            let (ends, news) = self.lane.shared.server_clock(|clock| {
-                let before = clock.is_contradicted();
-                let ends = clock.lease_ends(exchange(stamps), process.start_time, length);
-                (ends, clock.is_contradicted() && !before)
-            });
-            if news {
-                tracing::warn!("start times and the server's clock contradict each other; leases count from asking for work");
-            }
-            ends
-        });
-        let lease = |end: fn(&LeaseEnds) -> BootTime| Some(Lease::new(end(&ends?), length?));
-        let (surely, likely) = (lease(LeaseEnds::surely), lease(LeaseEnds::likely));
-        tracing::info!(%attempt, func = process.spec.func, "assigned");
-        self.lane.began(&attempt);
-        match self.examine(&process, likely) {
-            Ok(function) => self.start(process, attempt, function, surely, ends),
-            Err(refused) => {
-                let verdict = match refused {
-                    NotBegun::Refused(reason, text, function) => {
-                        job::note_refused(&self.lane, &process, function.as_deref(), reason, &text);
-                        Verdict::Close(Close::Failed(delivery::storable(&text)))
-                    }
-                    NotBegun::Over(reason, verdict) => {
-                        self.lane.shared.metrics.refusal(reason);
-                        verdict
-                    }
-                };
-                tracing::info!(%attempt, ?verdict, "not begun");
-                let end = End {
-                    attempt,
-                    attributes: Vec::new(),
-                    lease: surely,
-                    verdict,
-                    begun: false,
-                };
-                self.lane.ended(end).await;
-            }
-        }
-    }
-
-    /// Has an attempt seen through, beside everything else. `ends`: how far it is known when the lease ends.
-    fn start(
-        &mut self,
-        process: Process,
-        attempt: Attempt,
-        function: Function,
-        lease: Option<Lease>,
-        ends: Option<LeaseEnds>,
-    ) {
-        let working = self.enrolment.health().works_on(&function.name);
-        let job = Job {
-            process,
-            attempt,
-            function,
-            lease,
-            ends,
-            lane: self.lane.clone(),
-            caller: self.caller().clone(),
-            origin: Arc::new(self.origin()),
-            supervise: self.settings.supervise,
-            stop: self.cancel.clone(),
-            _working: working,
-        };
-        self.jobs.spawn(job.run());
-    }
-
-    /// Where the work comes from, as programs are told.
-    fn origin(&self) -> Origin {
-        // A server that is reached otherwise than by HTTP has neither.
-        let server = ServerUrl::parse(self.caller().client().server()).ok();
-        Origin {
-            colony: self.colony().to_owned(),
-            server_host: server
-                .as_ref()
-                .map(|url| url.host().to_owned())
-                .unwrap_or_default(),
-            server_port: server.map(|url| url.port().to_string()).unwrap_or_default(),
-            runtime: self.caller().id().to_owned(),
-        }
-    }
-
-    /// Whether the attempt may begin as far as can be told at once; the journal has its say after that.
-    fn examine(&self, process: &Process, lease: Option<Lease>) -> Result<Function, NotBegun> {
-        if self.lane.outbox(|outbox| outbox.holds(&process.id)) {
-            // Never acted on again while a result of it waits. Its own end would find no room beside that result.
-            return Err(NotBegun::Over(RefusalReason::Repeated, Verdict::Leave));
-        }
-        let registry = self.registry.current();
-        let function = registry
-            .find(&process.spec.func)
-            .map_err(|unknown| NotBegun::Refused(RefusalReason::NotCallable, unknown.to_string(), None))?;
-        let verb = &function.verb;
-        let refused =
-            |reason, text: String| NotBegun::Refused(reason, text, Some(Box::new(function.clone())));
-        if self.lane.role == Role::Control && verb.urgency == Urgency::Work {
-            return Err(refused(
-                RefusalReason::NotCallable,
-                format!(
-                    "{} is work, and this runtime takes only what answers or stops at once; submit it to runtimetype {:?}",
-                    function.name,
-                    control::work_type(&self.enrolment.runtime().runtime_type)
-                ),
-            ));
-        }
-        fence::refusal(process, verb, &function.rules, self.caller().id())
-            .map_err(|rejection| refused(RefusalReason::from(&rejection), rejection.to_string()))?;
-        if let Some(lease) = lease {
-            let end = lease.effective_end(fence::time_to_safe(verb, function.device.time_to_safe()));
-            if self.clock.now() >= end {
-                return Err(NotBegun::Over(
-                    RefusalReason::NoTime,
-                    verdict(Ending::NeverBegun, verb.effect, Some(lease)),
-                ));
-            }
-        }
-        Ok(function.clone())
     }
 
     /// Lets what runs finish within the grace time, and cancels the rest.
@@ -651,14 +334,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// Why an attempt does not begin.
-enum NotBegun {
-    /// Closed as failed with this text.
-    Refused(RefusalReason, String, Option<Box<Function>>),
-    /// This follows.
-    Over(RefusalReason, Verdict),
 }
 
 fn log_lost_job(job: Result<(), tokio::task::JoinError>) {
