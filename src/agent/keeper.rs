@@ -138,7 +138,7 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
-    use super::super::journal::{self, Journal, Limits, Machine, Moment, SimulatedDisk};
+    use super::super::journal::{self, Journal, Limits, Machine, Moment, Record, SimulatedDisk};
     use super::*;
     use crate::clock::TestClock;
     use crate::protocol::Time;
@@ -158,15 +158,17 @@ mod tests {
     #[tokio::test]
     async fn both_ways_do_what_is_asked_in_order() {
         for keeper in [Keeper::inline(journal()), Keeper::threaded(journal()).unwrap()] {
-            keeper.post(|journal| drop(journal.distrust("somebody says so")));
-            let why = keeper.with(|journal| journal.state().distrust().cloned()).await;
-            assert_eq!(why.unwrap().unwrap().to_string(), "somebody says so");
-            keeper.post(|journal| drop(journal.accept(Time::from_unix_nanos(1))));
-            let why = keeper
+            keeper.post(|journal| {
+                journal.good_time(Time::from_unix_nanos(5));
+            });
+            let known = keeper.with(|journal| journal.state().last_good_time()).await;
+            assert_eq!(known, Ok(Some(Time::from_unix_nanos(5))));
+            keeper.post(|journal| drop(journal.accept(Time::from_unix_nanos(7))));
+            let known = keeper
                 .clone()
-                .with(|journal| journal.state().distrust().cloned())
+                .with(|journal| journal.state().last_good_time())
                 .await;
-            assert_eq!(why, Ok(None));
+            assert_eq!(known, Ok(None));
         }
     }
 
@@ -192,7 +194,8 @@ mod tests {
             let grown = keeper
                 .with(move |journal| {
                     for number in 0..100 {
-                        let _ = journal.distrust(&format!("{number:>50}"));
+                        let process_id = format!("{number:>50}");
+                        let _ = journal.record(Record::FinalAtServer { process_id });
                     }
                     length()
                 })

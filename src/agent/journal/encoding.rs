@@ -63,10 +63,6 @@ impl Record {
                 match why {
                     Distrust::Damaged => out.byte(0),
                     Distrust::Missing => out.byte(1),
-                    Distrust::Said(reason) => {
-                        out.byte(2);
-                        out.text(reason);
-                    }
                 }
             }
             Record::Accepted { wall } => {
@@ -139,7 +135,6 @@ impl Record {
                 why: match from.byte()? {
                     0 => Distrust::Damaged,
                     1 => Distrust::Missing,
-                    2 => Distrust::Said(from.text()?),
                     _ => return None,
                 },
             },

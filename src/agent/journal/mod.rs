@@ -324,7 +324,7 @@ impl Journal {
         }
         if marks {
             if let Some(why) = self.state.distrust() {
-                return Err(Refusal::Distrusted(why.clone()));
+                return Err(Refusal::Distrusted(*why));
             }
             if self.state.marks() >= self.limits.marks {
                 return Err(Refusal::MarksFull {
@@ -393,19 +393,6 @@ impl Journal {
             self.state.apply(Record::Distrusted { why });
         }
         accepted
-    }
-
-    /// From now on *once* verbs are refused until [`Journal::accept`]: somebody else has reason to think that the journal
-    /// does not know all that was begun (a key that is older than the whole state directory).
-    ///
-    /// # Errors
-    /// It can't be written; it is distrusted all the same, until the agent ends.
-    pub fn distrust(&mut self, reason: &str) -> Result<(), WriteError> {
-        // Nor has this one.
-        let _ = self.append(Record::Distrusted {
-            why: Distrust::Said(reason.to_owned()),
-        });
-        self.sync()
     }
 
     /// After a failed write: tries to write everything that is known into a new file. How often is the caller's

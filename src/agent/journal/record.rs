@@ -185,14 +185,12 @@ pub struct Refused {
 }
 
 /// Why the journal may not know all that was begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
     /// Records before its end could not be read.
     Damaged,
     /// There was one, and it is gone.
     Missing,
-    /// Somebody else says so.
-    Said(String),
 }
 
 impl fmt::Display for Distrust {
@@ -200,7 +198,6 @@ impl fmt::Display for Distrust {
         match self {
             Distrust::Damaged => out.write_str("the journal was damaged"),
             Distrust::Missing => out.write_str("the journal is missing, though there was one"),
-            Distrust::Said(reason) => out.write_str(reason),
         }
     }
 }
@@ -424,9 +421,6 @@ impl Record {
                 shorten(&mut refused.device, MAX_NAME);
                 shorten(&mut refused.reason, MAX_REASON);
             }
-            Record::Distrusted {
-                why: Distrust::Said(reason),
-            } => shorten(reason, MAX_REASON),
             _ => {}
         }
         let length = self.process_id().map_or(0, str::len);

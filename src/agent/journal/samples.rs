@@ -159,12 +159,7 @@ pub(super) fn any_record(random: &mut SplitMix64) -> Record {
         10 => Record::LastGoodTime { wall },
         11 => match random.below(8) {
             0 => Record::Distrusted {
-                why: [
-                    Distrust::Damaged,
-                    Distrust::Missing,
-                    Distrust::Said(any_text(random, 200)),
-                ][random.below(3)]
-                .clone(),
+                why: [Distrust::Damaged, Distrust::Missing][random.below(2)],
             },
             1 => Record::Opened(Opened {
                 at: moment(random.below(99) as u64),

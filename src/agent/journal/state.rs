@@ -297,7 +297,7 @@ impl State {
             each(&Record::Waiting(report.clone()));
         }
         if let Some(why) = &self.distrust {
-            each(&Record::Distrusted { why: why.clone() });
+            each(&Record::Distrusted { why: *why });
         }
     }
 

@@ -463,18 +463,6 @@ fn a_damaged_journal_on_a_full_disk_is_written_rather_than_copied() {
 }
 
 #[test]
-fn it_may_be_distrusted_by_others() {
-    let disk = used();
-    let (mut journal, _) = open(&disk);
-    journal
-        .distrust("the key is older than the state directory")
-        .unwrap();
-    let (journal, _) = open(&disk);
-    let text = once(&journal, 3).unwrap_err().to_string();
-    assert!(text.starts_with("the key is older"), "{text}");
-}
-
-#[test]
 fn an_acceptance_that_was_not_written_is_none() {
     let disk = used();
     disk.lose(FILE);
