@@ -18,7 +18,8 @@ async fn its_cable_is_pulled() {
     let port = folder.path().join("usb-ACME_meter-if00");
     let far = Far::open();
     point(&port, &far.path).unwrap();
-    let configuration = rig.configure("bench", "");
+    // Only there it says that it tries again in vain.
+    let configuration = rig.configure("bench", "log = \"debug\"\n");
     let table = format!(
         "[devices.meter]\nkind = \"serial\"\nport = \"{}\"\n",
         port.display()
@@ -41,8 +42,11 @@ async fn its_cable_is_pulled() {
         || format!("nobody is told:\n{}", since()),
     )
     .await;
-    // It is tried again at once, and again and again.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    until(
+        || async { (since().matches("serial port still closed").count() > 2).then_some(()) },
+        || format!("it is not tried again:\n{}", since()),
+    )
+    .await;
     let far = Far::open();
     point(&port, &far.path).unwrap();
     until(
