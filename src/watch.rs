@@ -124,7 +124,8 @@ impl<T> Watched<T> {
         }
     }
 
-    /// Waits until it is such that `ready`, which is asked at once and after every change. Safe to drop and to call again.
+    /// Waits until it is such that `ready`, which is asked at once and after every change. It is held meanwhile, so `ready` looks
+    /// at what it is given and not at the value itself. Safe to drop and to call again.
     pub async fn wait_for(&self, mut ready: impl FnMut(&T) -> bool) {
         self.find(|value| ready(value).then_some(())).await;
     }

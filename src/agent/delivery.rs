@@ -54,7 +54,6 @@ pub(super) async fn deliver(lane: Arc<Lane>, caller: Caller) {
                 }
             }
             (None, None) => {
-                // The lane holds the sender as long as we hold the lane.
                 changes.changed().await;
             }
         }

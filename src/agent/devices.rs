@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use tracing::subscriber::NoSubscriber;
 
 use super::edges::{self, EdgeQueue};
-use super::fault_exits;
 use super::registry::{BadFunction, Registry, SharedRegistry};
 use super::service::StartError;
 use super::settings::Settings;
@@ -23,8 +22,8 @@ use crate::device::input::{EdgeSink, Inputs};
 use crate::device::output::Drive;
 use crate::device::pwm::{PwmBackend, SimulatedPwm};
 use crate::device::{
-    self, Contact, Device, DeviceHandle, DeviceSettings, DeviceTable, Hardware, Interlocks, Urgency, Verb,
-    output, owner, pwm,
+    self, Contact, Device, DeviceHandle, DeviceSettings, DeviceTable, Fault, Hardware, Interlocks, Urgency,
+    Verb, output, owner, pwm,
 };
 
 /// A device of the configuration: one, or as many as it has slots.
@@ -131,6 +130,7 @@ impl Opener {
             .into_iter()
             .map(|device| owner::spawn(device, self.clock.clone()));
         let device = Pool::of(handles.collect());
+        // What is elsewhere is faulted until it can be reached again, and ending would not help it.
         let outputs = device.handles().iter().filter(|handle| handle.is_local_output());
         Ok(Opened {
             _watched: outputs
@@ -146,10 +146,11 @@ impl Opener {
 /// before that and after, which is latched.
 async fn watch(output: DeviceHandle, faults: mpsc::UnboundedSender<String>) {
     let mut fault = output.fault();
+    let is_safe = |fault: &Option<Fault>| fault.as_ref().is_none_or(|fault| fault.safe);
     loop {
-        fault.wait_for(|_| fault_exits::is_reason(&output)).await;
+        fault.wait_for(|fault| !is_safe(fault)).await;
         let _ = faults.send(output.name().to_owned());
-        fault.wait_for(|_| !fault_exits::is_reason(&output)).await;
+        fault.wait_for(is_safe).await;
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::BootTime;
-use crate::device::{DeviceHandle, state_file};
+use crate::device::state_file;
 
 /// So many times the agent may end itself…
 pub const MOST: usize = 3;
@@ -20,12 +20,6 @@ pub const WITHIN: Duration = Duration::from_secs(3600);
 pub const EXIT_CODE: u8 = 3;
 /// The file in the state directory.
 const FILE: &str = "fault-exits.json";
-
-/// Whether a device is a reason to end: an output of this machine that is not safe. Others are faulted until they can be
-/// reached again, and ending would not help them.
-pub fn is_reason(device: &DeviceHandle) -> bool {
-    device.is_local_output() && device.is_unsafe()
-}
 
 /// What to do about such a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

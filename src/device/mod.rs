@@ -53,7 +53,7 @@ pub use contact::Contact;
 pub use context::{Cancellation, Context, Limit, Origin, ProgressSink};
 pub use error::{DeviceError, VerbError};
 pub use output::{BadOutputs, Interlocks, check_outputs};
-pub use owner::{DeviceHandle, Reservation, Running};
+pub use owner::{DeviceHandle, Fault, Reservation, Running};
 pub use settings::{DeviceSettings, Hardware, open};
 pub use table::{Care, DeviceTable};
 

@@ -24,7 +24,7 @@ mod handle;
 mod tick;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -101,10 +101,17 @@ struct Shared {
     time_to_safe: Mutex<Duration>,
     /// Counts what stops the device from outside; whoever waits while it rises is turned away.
     overtaken: Watched<u64>,
-    fault: Watched<Option<String>>,
-    /// The last attempt to make it safe failed. Told before the fault, whose receivers hear of it too.
-    not_safe: AtomicBool,
+    fault: Watched<Option<Fault>>,
     local_output: bool,
+}
+
+/// Why a device takes no commands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, for people.
+    pub text: String,
+    /// It is safe all the same: the fault is latched. Else the last attempt to make it safe failed.
+    pub safe: bool,
 }
 
 /// A verb on its way to the device.
@@ -203,7 +210,6 @@ fn assemble(device: Box<dyn Device>, clock: SharedClock) -> (DeviceHandle, Owner
         time_to_safe: Mutex::new(device.time_to_safe()),
         overtaken: Watched::new(0),
         fault: Watched::new(None),
-        not_safe: AtomicBool::new(false),
         local_output: device.is_local_output(),
     });
     let owner = Owner {
@@ -339,7 +345,7 @@ impl Owner {
             Some(fault) if job.verb.effect != Effect::Read && job.verb.urgency != Urgency::Preempt => {
                 Err(VerbError::Faulted {
                     device: self.shared.name.clone(),
-                    fault,
+                    fault: fault.text,
                 })
             }
             _ => Ok(()),
@@ -465,26 +471,23 @@ impl Owner {
             self.owes_safe = false;
         }
         *lock(&self.shared.time_to_safe) = self.device.time_to_safe();
-        let was_unsafe = self.shared.not_safe.swap(result.is_err(), Ordering::SeqCst);
-        let fault = match &result {
+        let safe = result.is_ok();
+        let text = match &result {
             Ok(()) => self.device.latched(),
             Err(error) => Some(error.to_string()),
         };
+        let fault = text.map(|text| Fault { text, safe });
         // Told where it changes: what fails again and again must not fill the log.
-        match (&*self.shared.fault.borrow(), &fault) {
-            (known, Some(fault)) if known.as_ref() != Some(fault) => {
-                let safe = result.is_ok();
-                tracing::error!(device = %self.shared.name, fault, safe, "device is faulted");
+        let changed = *self.shared.fault.borrow() != fault;
+        if changed {
+            match &fault {
+                Some(Fault { text, safe }) => {
+                    tracing::error!(device = %self.shared.name, fault = text, safe, "device is faulted");
+                }
+                None => tracing::info!(device = %self.shared.name, "device is safe again"),
             }
-            (Some(_), None) => tracing::info!(device = %self.shared.name, "device is safe again"),
-            _ => {}
+            self.shared.fault.send_replace(fault);
         }
-        self.shared.fault.send_if_modified(|current| {
-            // A latched fault may read the same whether it is safe or not.
-            let changed = *current != fault || was_unsafe != result.is_err();
-            *current = fault;
-            changed
-        });
         result
     }
 }

@@ -484,6 +484,7 @@ async fn a_welded_contact_is_a_fault_that_stays_and_not_safe() {
             .borrow()
             .as_ref()
             .unwrap()
+            .text
             .contains("welded or broken")
     );
     assert!(matches!(

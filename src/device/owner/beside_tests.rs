@@ -1,5 +1,7 @@
 //! What goes on beside the owner task: steering, and what a device tells of itself at any time.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::clock::{Clock, TestClock};
 use crate::device::{Helm, Live, READINGS_MAX, Reading};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Command, DeviceHandle, Job, Reservation, Running, WAITING_MAX};
+use super::{Command, DeviceHandle, Fault, Job, Reservation, Running, WAITING_MAX};
 use crate::device::{
     Call, Context, DeviceError, Helm, Live, Outcome, Probe, READINGS_MAX, Reading, Urgency, Verb, VerbError,
     lock,
@@ -90,13 +90,18 @@ impl DeviceHandle {
 
     /// Why the device takes no commands (it could not be made safe, or has latched a fault), while that is so; the
     /// receiver hears every change.
-    pub fn fault(&self) -> Receiver<Option<String>> {
+    pub fn fault(&self) -> Receiver<Option<Fault>> {
         self.shared.fault.subscribe()
     }
 
-    /// Whether the last attempt to make it safe failed. A device can have a [fault](Self::fault) and yet be safe.
-    pub fn is_unsafe(&self) -> bool {
-        self.shared.not_safe.load(Ordering::SeqCst)
+    /// Whether the last attempt to make it safe failed.
+    #[cfg(test)]
+    pub(crate) fn is_unsafe(&self) -> bool {
+        self.shared
+            .fault
+            .borrow()
+            .as_ref()
+            .is_some_and(|fault| !fault.safe)
     }
 
     /// Whether it is an output of this machine ([`crate::device::Device::is_local_output`]).

@@ -5,6 +5,8 @@ mod tended;
 mod waiting;
 mod whatever_comes;
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::clock::{Clock, TestClock};
 use crate::device::Probe;
@@ -340,7 +342,7 @@ async fn a_device_that_cannot_be_made_safe_is_faulted_until_it_can() {
             bench.at(at),
             "{how}: bounded by time_to_safe and the allowance"
         );
-        assert!(fault.borrow().as_ref().unwrap().contains(text));
+        assert!(fault.borrow().as_ref().unwrap().text.contains(text));
         let refused = bench.run("set").await.unwrap_err();
         assert!(matches!(refused, VerbError::Faulted { .. }), "{refused}");
         assert!(
